@@ -1,0 +1,1 @@
+"""One evaluator for every arm: benchmarks, metrics and one record per example."""

@@ -1,0 +1,1 @@
+"""Studies: from axes to arms, from arms to stages, from stages to finished runs. Never imports torch at import time."""
