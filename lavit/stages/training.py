@@ -1,0 +1,297 @@
+"""One training loop for every stage: Lightning drives it, the step decides the data, and nothing is lost when it dies.
+
+A stage trains by subclassing :class:`StageModule` (what a batch is, what the loss is) and calling :func:`fit`.
+Budgets are optimizer steps, never time. The batch and every random draw of a step are functions of (seed, step),
+so an interrupted stage that goes on from its last saved step ends with the same bits as one that was left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lavit.stages.context import StageContext
+
+SAVE_EVERY_S = 5.0  # an interrupted stage loses at most this much work
+HISTORY_EVERY = 10  # steps between two points of the training curves
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on (a loss that is not finite, for instance); says in which stage and at which step."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its schedule.
+
+    Attributes:
+        lr: peak learning rate; parameter groups may scale it by their own ``lr_scale``.
+        weight_decay: decoupled weight decay of groups that do not set their own.
+        betas: AdamW's decay rates.
+        clip: largest gradient norm, 0 for no clipping.
+        warmup: steps of linear warm-up.
+        schedule: ``constant``, ``cosine`` (to zero over ``steps``) or ``cooldown`` (linear to zero over ``steps``).
+    """
+
+    lr: float
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    warmup: int = 20
+    schedule: str = "constant"
+
+    def factor(self, step: int, steps: int) -> float:
+        """Multiplier of the peak rate at local ``step`` of ``steps``."""
+        ramp = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if self.schedule == "constant":
+            return ramp
+        if self.schedule == "cosine":
+            return ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
+        if self.schedule == "cooldown":
+            return ramp * max(0.0, 1 - step / max(1, steps))
+        raise ValueError(f"optimizer.schedule={self.schedule!r} is unknown; choose constant, cosine or cooldown")
+
+
+def step_generator(seed: int, step: int, purpose: int = 0) -> torch.Generator:
+    """A CPU generator that depends on (seed, step, purpose) alone: what makes resuming exact."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + purpose * 0x94D049BB133111EB) % (2**63)
+    mixed ^= mixed >> 31
+    return torch.Generator().manual_seed((mixed * 0xD6E8FEB86659FD93) % (2**63))
+
+
+class StageModule(L.LightningModule):
+    """A Lightning module whose data are a pure function of the step.
+
+    Subclasses give :meth:`batch` and :meth:`loss`, and may give :meth:`parameter_groups` and :meth:`validate`.
+    """
+
+    def batch(self, step: int) -> Any:
+        """The batch of global ``step``."""
+        raise TypeError(f"{type(self).__name__} does not define batch(step)")
+
+    def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Any]]:
+        """Scalar loss and the metrics to log of one batch."""
+        raise TypeError(f"{type(self).__name__} does not define loss(batch, step)")
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Optimizer groups; a group's ``lr_scale`` multiplies the learning rate."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Metrics at a validation point, in evaluation mode and without gradients."""
+        return {}
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimizer step: moving averages, restarts and the like."""
+
+    def training_step(self, step: int, index: int) -> Tensor:
+        """One optimizer step's loss; called by Lightning with the global step as its batch."""
+        total, metrics = self.loss(self.batch(step), step)
+        self.step_metrics = {"loss": total.detach(), **metrics}
+        return total
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over :meth:`parameter_groups`, with the schedule that :func:`fit` was given."""
+        config, steps, start = self.optimizer_config, self.local_steps, self.local_start
+        groups = []
+        for group in self.parameter_groups():
+            options = dict(group)
+            scale = options.pop("lr_scale", 1.0)
+            groups.append({"lr": config.lr * scale, "weight_decay": config.weight_decay, **options})
+        optimizer = torch.optim.AdamW(groups, betas=config.betas)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: config.factor(start + step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # Set by fit() before Lightning asks for the optimizer.
+    optimizer_config: OptimizerConfig
+    local_steps: int = 0
+    local_start: int = 0
+    step_metrics: dict[str, Any]
+
+
+class _Recorder(L.Callback):
+    """Writes the curves, reports progress, validates, and saves what is needed to go on."""
+
+    def __init__(self, context: StageContext, first: int, start: int, steps: int, validate_at: Collection[int]):
+        self.context, self.first, self.steps = context, first, steps
+        self.validate_at = set(validate_at)
+        self.done = start
+        self.lines: list[str] = []
+        self.saved_at = time.monotonic()
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int) -> None:
+        assert isinstance(module, StageModule)
+        self.done += 1
+        step = self.first + self.done
+        module.after_step(step - 1)
+        for name, value in module.step_metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self.count += 1
+        if not math.isfinite(float(module.step_metrics["loss"])):
+            raise TrainingError(
+                f"stage {self.context.stage}: the loss is {float(module.step_metrics['loss'])} at step {step}. "
+                "Lower optimizer.lr, or raise its warm-up."
+            )
+        point: dict[str, float] = {}
+        if self.done % HISTORY_EVERY == 0 or self.done == self.steps:
+            point.update({f"train/{name}": total / self.count for name, total in self.sums.items()})
+            self.sums, self.count = {}, 0
+        if self.done in self.validate_at:
+            module.eval()
+            with torch.no_grad():
+                point.update({f"val/{name}": value for name, value in module.validate(step).items()})
+            module.train()
+        if point:
+            self.lines.append(json.dumps({"step": step, **point}))
+        self.context.progress(self.done, self.steps, point)
+        # Saving only where a curve point has just been closed keeps the partial sums out of the state.
+        if not self.count and time.monotonic() - self.saved_at > SAVE_EVERY_S and self.done < self.steps:
+            self.flush()
+            save_state(self.context.out / "resume" / "state.safetensors", module, trainer.optimizers[0], self.done)
+            self.saved_at = time.monotonic()
+
+    def flush(self) -> None:
+        """Append the finished points to history.jsonl."""
+        if self.lines:
+            with open(self.context.out / "history.jsonl", "a") as file:
+                file.write("\n".join(self.lines) + "\n")
+            self.lines = []
+
+
+def save_state(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer | None, step: int) -> None:
+    """Write weights, optimizer moments and the step into one safetensors file, atomically."""
+    tensors = {f"model/{name}": value.detach().contiguous().clone() for name, value in module.state_dict().items()}
+    if optimizer is not None:
+        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+            for name, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value).detach().contiguous().clone()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"step": str(step)})
+    os.replace(partial, path)
+
+
+def load_state(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer | None = None) -> int:
+    """Read what :func:`save_state` wrote; returns the step. The optimizer must have the same groups."""
+    from safetensors import safe_open
+
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        step = int(file.metadata()["step"])
+    module.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
+    if optimizer is not None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for name, value in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, key = name.split("/")
+                state = optimizer.state[parameters[int(index)]]
+                state[key] = value if key == "step" else value.to(parameters[int(index)].device)
+    return step
+
+
+def fit(
+    module: StageModule,
+    context: StageContext,
+    steps: int,
+    optimizer: OptimizerConfig,
+    first_step: int = 0,
+    validate_at: Collection[int] = (),
+    warm_start: Path | None = None,
+    precision: str = "32-true",
+    on_finish: Callable[[torch.optim.Optimizer], None] | None = None,
+) -> StageModule:
+    """Train ``module`` for ``steps`` optimizer steps, going on from an interrupted attempt where there is one.
+
+    Args:
+        module: what to train. Its ``batch`` is asked for steps ``first_step`` … ``first_step + steps - 1``.
+        context: the stage's context; curves go to ``out/history.jsonl``, the resumable state to ``out/resume``.
+        steps: optimizer steps of this stage.
+        optimizer: AdamW and schedule; the schedule counts from this stage's first step.
+        first_step: global step at which this stage begins (a cool-down goes on where its trunk stopped).
+        validate_at: local steps after which ``module.validate`` is called.
+        warm_start: a state file whose optimizer moments and weights to begin with (a cool-down's trunk).
+        precision: Lightning's precision.
+        on_finish: called with the optimizer after the last step (to save its moments).
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    state = context.out / "resume" / "state.safetensors"
+    start = _resume_point(state)
+    _truncate_history(context.out / "history.jsonl", first_step + start)
+    module.optimizer_config, module.local_steps, module.local_start = optimizer, steps, start
+    recorder = _Recorder(context, first_step, start, steps, validate_at)
+    source = state if start else warm_start
+
+    class Restore(L.Callback):
+        """Loads weights and moments once Lightning has made the optimizer."""
+
+        def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if source is not None:
+                load_state(source, pl_module, trainer.optimizers[0])
+
+    _quieten_lightning()
+    trainer = L.Trainer(
+        max_steps=steps - start,
+        max_epochs=-1,
+        accelerator="auto",
+        devices=1,
+        precision=precision,  # type: ignore[arg-type]
+        gradient_clip_val=optimizer.clip or None,
+        callbacks=[Restore(), recorder],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    if start < steps:
+        module.train()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            warnings.filterwarnings("ignore", ".*treespec.*")  # lightning against a newer torch: nothing to act on
+            trainer.fit(module, train_dataloaders=range(first_step + start, first_step + steps))
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        recorder.flush()
+        if on_finish is not None:
+            on_finish(trainer.optimizers[0])
+    return module.eval()
+
+
+def _resume_point(state: Path) -> int:
+    """Local steps that an interrupted attempt had saved, 0 where there is none."""
+    if not state.exists():
+        return 0
+    from safetensors import safe_open
+
+    with safe_open(state, "pt") as file:
+        return int(file.metadata()["step"])
+
+
+def _truncate_history(path: Path, last_step: int) -> None:
+    """Drop the curve points that lie after the step from which training goes on."""
+    if path.exists():
+        lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= last_step]
+        path.write_text("".join(line + "\n" for line in lines))
+
+
+def _quieten_lightning() -> None:
+    """Lightning's hints about devices and workers say nothing that a user of a study can act on."""
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
