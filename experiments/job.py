@@ -1,0 +1,157 @@
+"""One job: a request file becomes a finished folder in the store, or a note of how it failed, and nothing between.
+
+This runs in a worker process (or in the driver's own, for one arm). It takes the folder's lease, gives the stage only
+the config that it declared, and writes DONE.json last; who dies on the way leaves a folder that does not count.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import LavitError
+from experiments.lease import Lease
+from experiments.store import PROGRESS, RESUME, Request, Store, read_json
+
+PROGRESS_EVERY_S = 0.5
+
+
+class Progress:
+    """Where a job is, as a small file that the driver and ``lavit status`` read; writes at most twice a second.
+
+    Args:
+        folder: the stage's folder.
+        spent: seconds of wall and CPU time that an interrupted attempt, which this one goes on from, has used.
+    """
+
+    def __init__(self, folder: Path, spent: tuple[float, float] = (0.0, 0.0)) -> None:
+        self._path = folder / PROGRESS
+        self._start = (time.monotonic() - spent[0], time.process_time() - spent[1])
+        self._written = 0.0
+
+    def spent(self) -> tuple[float, float]:
+        """Wall and CPU seconds so far, earlier attempts included."""
+        return time.monotonic() - self._start[0], time.process_time() - self._start[1]
+
+    def __call__(self, step: int, total: int, metrics: dict[str, float]) -> None:
+        """Note step ``step`` of ``total``; cheap enough to be called at every step."""
+        now = time.monotonic()
+        if now - self._written < PROGRESS_EVERY_S:
+            return
+        self._written = now
+        wall, cpu = self.spent()
+        body = {
+            "step": int(step),
+            "total": int(total),
+            "metrics": {name: float(value) for name, value in metrics.items()},
+            "time": time.time(),
+            "wall_s": wall,
+            "cpu_s": cpu,
+        }
+        temporary = self._path.with_name(f".{PROGRESS}.{os.getpid()}")
+        temporary.write_text(json.dumps(body), encoding="utf-8")
+        os.replace(temporary, self._path)
+
+
+def run_stage(request_path: str | os.PathLike[str], on_lost: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Make what a request file asks for, unless it is already done, and return the content of DONE.json.
+
+    Args:
+        request_path: ``<runs>/store/<stage>/<key>/request.yaml``.
+        on_lost: called from another thread when the lease was taken over; see :class:`experiments.lease.Lease`.
+
+    Raises:
+        LeaseHeld: somebody else is making it at this moment.
+        LavitError: the request, or an input that it needs, is not there.
+        Exception: whatever the stage raised; FAILED.json then tells it too.
+    """
+    request = Request.read(Path(request_path))
+    store, stage, key = request.store, request.stage, request.key
+    with Lease(request.folder, on_lost) as lease:
+        if (body := store.done(stage, key)) is not None:
+            return body
+        progress = Progress(request.folder, _spent(request.folder))
+        store.clear(stage, key)
+        try:
+            inputs = _inputs(store, request)
+            function = _resolve(request.run)
+            _settle(request.seed)
+            context = _context(request, inputs, progress)
+            progress(0, 0, {})
+            function(context)
+            with lease.held():
+                return store.finish(stage, key, *progress.spent())
+        except Exception as error:
+            if lease.mine():
+                store.fail(stage, key, type(error).__name__, str(error), traceback.format_exc())
+            raise
+
+
+def _spent(folder: Path) -> tuple[float, float]:
+    """Time used by the attempt that is gone on from: only where there is something to go on from."""
+    body = read_json(folder / PROGRESS)
+    if not isinstance(body, dict) or not (folder / RESUME).is_dir():
+        return 0.0, 0.0
+    return float(body.get("wall_s", 0.0)), float(body.get("cpu_s", 0.0))
+
+
+def _inputs(store: Store, request: Request) -> dict[str, Path]:
+    folders = {}
+    for stage, key in request.needs.items():
+        if not store.is_done(stage, key):
+            raise LavitError(
+                f"Stage {request.stage} needs {stage}/{key}, which is not finished in {store.root}.",
+                "Run the study again: `lavit run` makes what is missing, in order.",
+            )
+        folders[stage] = store.folder(stage, key)
+    return folders
+
+
+def _resolve(dotted: str) -> Callable[..., None]:
+    module_name, _, name = dotted.rpartition(".")
+    try:
+        function: Callable[..., None] = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LavitError(
+            f"The stage function {dotted} cannot be loaded: {type(error).__name__}: {error}.",
+            "It is named under `stages` in conf/config.yaml.",
+        ) from error
+    return function
+
+
+def _settle(seed: int) -> None:
+    """One thread and a known state of every global generator, so that a forgotten one cannot differ between runs."""
+    random.seed(seed)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(seed % 2**32)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+        torch.manual_seed(seed)
+
+
+def _context(request: Request, inputs: dict[str, Path], progress: Progress) -> Any:
+    from omegaconf import OmegaConf
+
+    from lavit.stages.context import StageContext
+
+    config = OmegaConf.create(request.config)
+    OmegaConf.set_struct(config, True)
+    OmegaConf.set_readonly(config, True)
+    return StageContext(
+        stage=request.stage,
+        config=config,
+        seed=request.seed,
+        inputs=inputs,
+        out=request.folder,
+        progress=progress,
+    )
+
+

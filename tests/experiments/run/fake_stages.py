@@ -1,0 +1,100 @@
+"""Stages of a few bytes, for tests of what runs stages: fast, deterministic, resumable, and made to fail on request."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def run(context):
+    """Write a file that depends on config, seed and inputs; take ``config.work.seconds``, in resumable steps."""
+    work = context.config.work
+    count_attempt(context)
+    behave(context, work)
+    resume = context.out / "resume"
+    resume.mkdir(exist_ok=True)
+    mark = resume / "step.json"
+    first = json.loads(mark.read_text())["step"] if mark.exists() else 0
+    steps = int(work.steps)
+    for step in range(first, steps):
+        time.sleep(work.seconds / steps)
+        mark.write_text(json.dumps({"step": step + 1}))
+        context.progress(step + 1, steps, {"loss": 1.0 / (step + 1)})
+        with (context.out / "steps.log").open("a") as file:
+            file.write(f"{step}\n")
+    (context.out / "steps.log").unlink(missing_ok=True)
+    inputs = {name: (folder / "weights.txt").read_text() for name, folder in sorted(context.inputs.items())}
+    text = json.dumps({"stage": context.stage, "seed": context.seed, "config": str(context.config), "inputs": inputs})
+    (context.out / "weights.txt").write_text(text)
+    number = sum(text.encode()) % 1000 / 1000
+    (context.out / "metrics.json").write_text(json.dumps({"caption/CIDEr": 3 + number, "vqa/accuracy": number}))
+    (context.out / "ledger.json").write_text(json.dumps({"flops": 1e9, "steps": steps, "examples_understanding": 64}))
+    (context.out / "config.json").write_text("{}")
+    with (context.out / "history.jsonl").open("w") as file:
+        for step in range(0, steps + 1):
+            file.write(json.dumps({"step": step, "flops": 1e8 * step, "train/loss": 1 / (step + 1) + number}) + "\n")
+
+
+def count_attempt(context):
+    """Leave a mark outside the store, so that a test can count how often a stage was begun."""
+    ledger = os.environ.get("FAKE_STAGES_LOG")
+    if ledger:
+        with Path(ledger).open("a") as file:
+            file.write(f"{context.stage} {context.out.name} {os.getpid()}\n")
+
+
+def behave(context, work):
+    """Fail in the way that the config asks for."""
+    how = work.get("how", "")
+    if how == "raise":
+        raise ValueError(f"loss is not a number at step 3 (seed {context.seed})")
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "exit":
+        os._exit(3)
+    if how == "undeclared":
+        _ = context.config.undeclared.key
+    if how == "write":
+        context.config.work.steps = 3
+
+
+def evaluate(context):
+    """The last stage: metrics and one record per example, as an evaluation writes them."""
+    import pandas
+
+    run(context)
+    seed = context.seed
+    rows = [
+        {
+            "benchmark": benchmark,
+            "metric": metric,
+            "control": control,
+            "split": "test",
+            "example_id": f"{benchmark}-{index}",
+            "cluster_id": f"image-{index // 2}",
+            "kind": "colour" if benchmark == "vqa" else "",
+            "prompt": "what colour?",
+            "prediction": "red",
+            "reference": '["red"]',
+            "score": float((index * 7 + seed * 3 + len(control)) % 5),
+            "aux": "{}",
+            "tokens": 9,
+        }
+        for benchmark, metric in (("caption", "CIDEr"), ("vqa", "accuracy"))
+        for control in ("", "shuffled")
+        for index in range(6)
+    ]
+    pandas.DataFrame(rows).to_parquet(context.out / "records.parquet")
+    samples = context.out / "samples"
+    samples.mkdir()
+    (samples / "t2i-0.png").write_bytes(b"\x89PNG t2i")
+    (samples / "truth-0.png").write_bytes(b"\x89PNG truth")
+    images = context.out / "images"
+    images.mkdir()
+    (images / "0.png").write_bytes(b"\x89PNG image")
+    (context.out / "curve.jsonl").write_text(
+        json.dumps({"step": 1, "flops": 1e8, "name": "val/caption/CIDEr", "value": 1.5}) + "\n"
+    )
