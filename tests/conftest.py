@@ -31,8 +31,8 @@ def repository() -> Path:
 def shared_fixtures() -> Path:
     """Folder of reference results computed by other software: $LAVIT_FIXTURES, or ../shared/fixtures.
 
-    They are too large for this repository and under licences of their own, so a test that wants them skips where
-    they are not, and says so.
+    They are large and under licences of their own, so they are not part of this repository: a test that wants
+    them skips where they are not, and says so.
     """
     folder = Path(os.environ.get("LAVIT_FIXTURES") or ROOT.parent / "shared" / "fixtures")
     if not folder.is_dir():
