@@ -94,6 +94,10 @@ class StageModule(L.LightningModule):
         """Metrics at a validation point, in evaluation mode and without gradients."""
         return {}
 
+    def cumulative(self) -> dict[str, float]:
+        """What every curve point carries besides its step, e.g. the FLOPs so far."""
+        return {}
+
     def after_step(self, step: int) -> None:
         """Called after the optimizer step: moving averages, restarts and the like."""
 
@@ -157,7 +161,7 @@ class _Recorder(L.Callback):
                 point.update({f"val/{name}": value for name, value in module.validate(step).items()})
             module.train()
         if point:
-            self.lines.append(json.dumps({"step": step, **point}))
+            self.lines.append(json.dumps({"step": step, **module.cumulative(), **point}))
         self.context.progress(self.done, self.steps, point)
         # Saving only where a curve point has just been closed keeps the partial sums out of the state.
         if not self.count and time.monotonic() - self.saved_at > SAVE_EVERY_S and self.done < self.steps:
@@ -233,7 +237,8 @@ def fit(
     """
     state = context.out / "resume" / "state.safetensors"
     start = _resume_point(state)
-    _truncate_history(context.out / "history.jsonl", first_step + start)
+    for curve in sorted(context.out.glob("*.jsonl")):
+        _truncate_history(curve, first_step + start)
     module.optimizer_config, module.local_steps, module.local_start = optimizer, steps, start
     recorder = _Recorder(context, first_step, start, steps, validate_at)
     source = state if start else warm_start
@@ -285,10 +290,13 @@ def _resume_point(state: Path) -> int:
 
 
 def _truncate_history(path: Path, last_step: int) -> None:
-    """Drop the curve points that lie after the step from which training goes on."""
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= last_step]
-        path.write_text("".join(line + "\n" for line in lines))
+    """Drop what lies after the step from which training goes on, and a last line that was cut off."""
+    kept = []
+    for line in path.read_text().splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > last_step:
+            break
+        kept.append(line)
+    path.write_text("".join(kept))
 
 
 def _quieten_lightning() -> None:

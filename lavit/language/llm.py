@@ -1,0 +1,54 @@
+"""The LLM: transformers' Llama at any size, saved as safetensors with its config beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+def build_llm(config: Mapping[str, Any], vocab_size: int) -> LlamaForCausalLM:
+    """A Llama with random weights.
+
+    Args:
+        config: ``width``, ``layers``, ``heads``, ``mlp_width`` and ``max_positions``.
+        vocab_size: number of text ids; visual tokens are added by :class:`lavit.model.lavit.LaVIT`, not here.
+    """
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocab_size,
+            hidden_size=config["width"],
+            intermediate_size=config["mlp_width"],
+            num_hidden_layers=config["layers"],
+            num_attention_heads=config["heads"],
+            num_key_value_heads=config["heads"],
+            max_position_embeddings=config["max_positions"],
+            tie_word_embeddings=False,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
+
+
+def save_llm(llm: LlamaForCausalLM, config: Mapping[str, Any], folder: Path) -> None:
+    """Write ``llm.safetensors`` and ``llm.json``."""
+    keep = ("width", "layers", "heads", "mlp_width", "max_positions")
+    (folder / "llm.json").write_text(
+        json.dumps({"vocab_size": llm.config.vocab_size, **{k: config[k] for k in keep}}, indent=1)
+    )
+    save_file({n: t.contiguous() for n, t in llm.state_dict().items()}, folder / "llm.safetensors")
+
+
+def load_llm(folder: Path) -> LlamaForCausalLM:
+    """Read what :func:`save_llm` wrote."""
+    config = json.loads((folder / "llm.json").read_text())
+    with torch.random.fork_rng(devices=[]):  # building draws weights that loading replaces
+        llm = build_llm(config, config["vocab_size"])
+    llm.load_state_dict(load_file(folder / "llm.safetensors"))
+    return llm

@@ -1,0 +1,155 @@
+"""Batched decoding with a key-value cache: greedy text, and images that the model ends itself.
+
+Prompts are padded on the left so that all rows write at the same position; a row that has ended is fed padding.
+
+Shapes: B rows, T prompt positions, W width, L places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache, LlamaForCausalLM
+
+from lavit.model.lavit import LaVIT
+from lavit.model.visual_head import sample
+from lavit.sequences import Sequence, VisualStore
+
+
+class Decoder:
+    """A batch of prompts, its cache, and the hidden state that predicts each row's next position."""
+
+    def __init__(self, model: LaVIT, prompts: list[Sequence], store: VisualStore | None):
+        self.model = model
+        rows = [embed_prompt(model, prompt, store) for prompt in prompts]
+        lengths = torch.tensor([len(row) for row in rows])
+        x_BTW = pad_sequence([row.flip(0) for row in rows], batch_first=True).flip(1)
+        width = x_BTW.shape[1]
+        self.mask_BT = (torch.arange(width) >= (width - lengths)[:, None]).long().to(x_BTW.device)
+        self.cache = DynamicCache(config=model.llm.config)
+        positions = (self.mask_BT.cumsum(-1) - 1).clamp_min(0)
+        # Rows of equal length need no mask, which lets the attention kernel use its causal fast path.
+        mask = None if bool((lengths == width).all()) else self.mask_BT
+        self.hidden_BW = self._forward(x_BTW, mask, positions)
+        self.position_B = lengths.to(x_BTW.device)
+        self.padded = mask is not None
+
+    def _forward(self, x_BTW: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
+        out = self.model.llm.model(
+            inputs_embeds=x_BTW,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        return out.last_hidden_state[:, -1]
+
+    def step(self, x_BW: Tensor) -> None:
+        """Feed one embedding a row."""
+        self.mask_BT = torch.cat([self.mask_BT, self.mask_BT.new_ones(len(x_BW), 1)], 1)
+        mask = self.mask_BT if self.padded else None
+        self.hidden_BW = self._forward(x_BW[:, None], mask, self.position_B[:, None])
+        self.position_B = self.position_B + 1
+
+
+def embed_prompt(model: LaVIT, prompt: Sequence, store: VisualStore | None) -> Tensor:
+    """Embeddings of one prompt [T, W]; images that enter are read from ``store``."""
+    device = model.marks.weight.device
+    x = model.embed_ids(torch.tensor(prompt.ids, device=device))
+    for position, first, count in prompt.enters:
+        assert store is not None
+        rows = slice(first, first + count)
+        x = x.clone()
+        x[position : position + count] = model.embed_entering(store.features_MC[rows], store.places_M[rows])
+    return x
+
+
+@torch.no_grad()
+def generate_text(
+    model: LaVIT, prompts: list[Sequence], store: VisualStore | None, limit: int, eos: int
+) -> list[list[int]]:
+    """Greedy text after each prompt, without the end mark; at most ``limit`` tokens."""
+    decoder = Decoder(model, prompts, store)
+    ended = torch.zeros(len(prompts), dtype=torch.bool, device=decoder.hidden_BW.device)
+    written = []
+    for _ in range(limit):
+        ids_B = model.llm.lm_head(decoder.hidden_BW).argmax(-1)
+        ids_B = ids_B.masked_fill(ended, eos)
+        written.append(ids_B)
+        ended = ended | (ids_B == eos)
+        if bool(ended.all()):
+            break
+        decoder.step(model.embed_ids(ids_B))
+    rows = torch.stack(written, 1).tolist()
+    return [row[: row.index(eos)] if eos in row else row for row in rows]
+
+
+@torch.no_grad()
+def greedy_text(llm: LlamaForCausalLM, prompts: list[list[int]], limit: int, eos: int) -> list[list[int]]:
+    """Greedy text of a bare text LLM after each prompt, without the end mark."""
+    width = max(map(len, prompts))
+    ids_BT = torch.zeros(len(prompts), width, dtype=torch.long)
+    mask_BT = torch.zeros_like(ids_BT)
+    for row, prompt in enumerate(prompts):
+        ids_BT[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask_BT[row, width - len(prompt) :] = 1
+    out_BT = llm.generate(
+        input_ids=ids_BT.to(llm.device),
+        attention_mask=mask_BT.to(llm.device),
+        max_new_tokens=limit,
+        do_sample=False,
+        eos_token_id=eos,
+        pad_token_id=eos,
+    )
+    rows = out_BT[:, width:].tolist()
+    return [row[: row.index(eos)] if eos in row else row for row in rows]
+
+
+@dataclass
+class WrittenImages:
+    """Visual tokens that a model has written: vectors [B, K, D], places [B, K] and which are real [B, K]."""
+
+    codes_BK: Tensor
+    vectors_BKD: Tensor
+    places_BK: Tensor
+    mask_BK: Tensor
+
+
+@torch.no_grad()
+def generate_images(
+    model: LaVIT,
+    prompts: list[Sequence],
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> WrittenImages:
+    """Write an image after each prompt, token by token, until the model ends it or all places are filled."""
+    head = model.head
+    assert head is not None, "this arm writes no images"
+    decoder = Decoder(model, prompts, None)
+    device, rows = decoder.hidden_BW.device, len(prompts)
+    last = torch.full((rows,), -1, device=device)
+    ended = torch.zeros(rows, dtype=torch.bool, device=device)
+    codes, vectors, places, masks = [], [], [], []
+    for index in range(head.places):
+        if head.implied:
+            place = torch.full((rows,), index, device=device)
+        else:
+            place = sample(head.place_logits(decoder.hidden_BW, last), temperature, generator)
+            ended = ended | (place == head.places)
+            if bool(ended.all()):
+                break
+            place = place.clamp_max(head.places - 1)
+        hidden = head.token_hidden(decoder.hidden_BW, place)
+        code, vector = head.target.choose(hidden, model.codebook_KD, temperature, generator)
+        codes.append(code)
+        vectors.append(vector)
+        places.append(place)
+        masks.append(~ended)
+        last = torch.where(ended, torch.full_like(place, head.places - 1), place)
+        decoder.step(model.embed_generated(code.clamp_min(0), vector, place))
+    return WrittenImages(
+        torch.stack(codes, 1), torch.stack(vectors, 1), torch.stack(places, 1), torch.stack(masks, 1)
+    )

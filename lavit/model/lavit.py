@@ -1,0 +1,175 @@
+"""LaVIT's language model: a Llama whose vocabulary is extended by image marks and visual codes.
+
+An image that is read enters as continuous merged features through the projector; an image that is written is a
+sequence of visual tokens, each fed back as its code's embedding (discrete) or its projected vector (continuous).
+
+Shapes: B sequences, T positions, W width, V text vocabulary, K codes, C feature width, D code dimension.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM
+
+from lavit.model.visual_head import VisualHead
+from lavit.sequences import SequenceBatch, VisualStore
+
+
+class LaVIT(nn.Module):
+    """The LLM with its visual inputs and outputs.
+
+    Args:
+        llm: the text LLM; it is kept as it is, new rows live beside it, so that "frozen" can be checked by hash.
+        head: what is predicted at visual positions; None for arms without a visual loss.
+        codebook_KD: the tokenizer's codebook, fixed.
+        feature_dim: width of the tokenizer's merged features.
+        places: number of places a token may have.
+        llm_trainable: False freezes every weight of ``llm``.
+        seed: each new part draws its weights from (seed, its name), so that arms share what they have in common.
+    """
+
+    def __init__(
+        self,
+        llm: LlamaForCausalLM,
+        head: VisualHead | None,
+        codebook_KD: Tensor,
+        feature_dim: int,
+        places: int,
+        llm_trainable: bool,
+        seed: int = 0,
+    ):
+        super().__init__()
+        width, scale = llm.config.hidden_size, llm.config.initializer_range
+        codes, code_dim = codebook_KD.shape
+        self.llm, self.head = llm, head
+        self.llm.requires_grad_(llm_trainable)
+        self.discrete = head is not None and head.target.name == "discrete"
+        self.register_buffer("codebook_KD", codebook_KD.clone(), persistent=False)
+        with seeded(seed, "marks"):  # new vocabulary is drawn like the LLM's own embeddings
+            self.marks = nn.Embedding(2, width)
+            nn.init.normal_(self.marks.weight, std=scale)
+        with seeded(seed, "projector"):
+            self.projector = nn.Linear(feature_dim, width)
+        with seeded(seed, "place"):
+            self.place = nn.Embedding(places, width)
+            nn.init.normal_(self.place.weight, std=scale)
+        self.vector_in: nn.Linear | None = None
+        self.code_rows: nn.Embedding | None = None
+        if head is not None:
+            with seeded(seed, "vector_in"):
+                self.vector_in = nn.Linear(code_dim, width)
+        if self.discrete:
+            with seeded(seed, "code_rows"):
+                self.code_rows = nn.Embedding(codes, width)
+                nn.init.normal_(self.code_rows.weight, std=scale)
+
+    @property
+    def text_vocabulary(self) -> int:
+        """Number of text ids; the image marks follow."""
+        return self.llm.config.vocab_size
+
+    def embed_ids(self, ids: Tensor) -> Tensor:
+        """Embeddings of text ids and image marks."""
+        table = torch.cat([self.llm.model.embed_tokens.weight, self.marks.weight])
+        return F.embedding(ids, table)
+
+    def embed_entering(self, features_EC: Tensor, places_E: Tensor) -> Tensor:
+        """Embeddings of an image that is read: projected features and their places [E, W]."""
+        return self.projector(features_EC) + self.place(places_E)
+
+    def embed_generated(self, codes_G: Tensor, vectors_GD: Tensor, places_G: Tensor) -> Tensor:
+        """Embeddings of an image that is written, as the next step's input [G, W]."""
+        assert self.vector_in is not None, "this arm writes no images"
+        embedded = self.vector_in(vectors_GD) + self.place(places_G)
+        return embedded if self.code_rows is None else embedded + self.code_rows(codes_G)
+
+    def hidden(self, batch: SequenceBatch, store: VisualStore) -> Tensor:
+        """Last hidden states of every position, flat [B*T, W]."""
+        batch_size, length = batch.ids_BT.shape
+        x = self.embed_ids(batch.ids_BT).view(batch_size * length, -1)
+        if len(batch.enter_at):
+            row = batch.enter_row
+            x = x.index_copy(0, batch.enter_at, self.embed_entering(store.features_MC[row], store.places_M[row]))
+        if len(batch.generated_at):
+            row = batch.generated_row
+            written = self.embed_generated(store.codes_M[row], self._token_vectors(store, row), store.places_M[row])
+            x = x.index_copy(0, batch.generated_at, written)
+        out = self.llm.model(inputs_embeds=x.view(batch_size, length, -1), use_cache=False)
+        return out.last_hidden_state.reshape(batch_size * length, -1)
+
+    def _token_vectors(self, store: VisualStore, rows: Tensor) -> Tensor:
+        """What a written token carries: its code's vector, or the vector before quantisation."""
+        return self.codebook_KD[store.codes_M[rows]] if self.discrete else store.vectors_MD[rows]
+
+    def text_loss(self, hidden: Tensor, batch: SequenceBatch) -> Tensor:
+        """Cross-entropy in nats of each supervised text id, weighted as the sequence says [supervised]."""
+        logits = self.llm.lm_head(hidden[batch.text_at])
+        return F.cross_entropy(logits, batch.text_ids, reduction="none") * batch.text_weights
+
+    def visual_loss(self, hidden: Tensor, batch: SequenceBatch, store: VisualStore) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the images that the batch writes."""
+        assert self.head is not None, "this arm has no visual loss"
+        row = batch.predict_row
+        ends = row < 0
+        place = store.places_M[row.clamp_min(0)].masked_fill(ends, self.head.places)
+        starts = torch.ones_like(ends)
+        starts[1:] = ends[:-1]
+        last = torch.full_like(place, -1)
+        last[1:] = place[:-1]
+        last[starts] = -1
+        keep = row.clamp_min(0)
+        return self.head.loss(hidden[batch.predict_at], place, last, store.codes_M[keep], store.vectors_MD[keep])
+
+
+def build_lavit(
+    llm: LlamaForCausalLM,
+    tokenizer: Mapping[str, Any],
+    codebook_KD: Tensor,
+    target: type[nn.Module] | None,
+    llm_trainable: bool,
+    seed: int = 0,
+) -> LaVIT:
+    """Assemble an arm's model.
+
+    Args:
+        llm: the text LLM.
+        tokenizer: ``num_places``, ``places_implied`` and ``feature_dim`` of the visual tokenizer.
+        codebook_KD: its codebook.
+        target: class of the visual target, None for arms without a visual loss.
+        llm_trainable: whether the LLM's own weights learn.
+        seed: of the new parts' initial weights.
+    """
+    places, implied = int(tokenizer["num_places"]), bool(tokenizer["places_implied"])
+    head = None
+    if target is not None:
+        width = llm.config.hidden_size
+        with seeded(seed, "target"):
+            objective = target(width, codebook_KD)
+        with seeded(seed, "head"):
+            head = VisualHead(width, objective, places, implied)
+    return LaVIT(llm, head, codebook_KD, int(tokenizer["feature_dim"]), places, llm_trainable, seed)
+
+
+@contextmanager
+def seeded(seed: int, part: str) -> Iterator[None]:
+    """Draw the weights built inside from (seed, part) alone, and leave the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed * 1_000_003 + zlib.crc32(part.encode()))
+        yield
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over all weights of a module: equal exactly where every bit is."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

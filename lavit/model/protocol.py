@@ -1,0 +1,73 @@
+"""What an evaluator may ask of a model, and nothing else.
+
+Shapes: B images or prompts, H, W pixels, N patches, C feature width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+class Visual(Protocol):
+    """Images after the visual tokenizer, ready to enter the LLM; opaque, can be indexed."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitem__(self, index: np.ndarray) -> Visual:
+        """The images at ``index``, in that order."""
+        ...
+
+
+@dataclass
+class Drawing:
+    """Images that a model made.
+
+    Attributes:
+        images: uint8 [B, H, W, 3].
+        tokens: visual tokens used for each, int [B].
+        features: features from which the pixels were decoded, float [B, N, C].
+    """
+
+    images: np.ndarray
+    tokens: np.ndarray
+    features: Tensor
+
+
+class VisionLanguageModel(Protocol):
+    """A trained arm."""
+
+    makes_images: bool
+
+    def encode(self, images: np.ndarray) -> Visual:
+        """Visual tokens of uint8 images [B, H, W, 3]."""
+        ...
+
+    def caption(self, visual: Visual | None, count: int) -> list[str]:
+        """One caption an image; without images (None), ``count`` captions of nothing."""
+        ...
+
+    def answer(self, visual: Visual | None, questions: list[str]) -> list[str]:
+        """One answer a question; image i belongs to question i."""
+        ...
+
+    def draw(self, prompts: list[str], seed: int) -> Drawing:
+        """One image a prompt."""
+        ...
+
+    def reconstruct(self, images: np.ndarray) -> Drawing:
+        """The images after the tokenizer and the pixel decoder: the ceiling of what :meth:`draw` can reach."""
+        ...
+
+    def features(self, images: np.ndarray) -> Tensor:
+        """The vision encoder's features [B, N, C]."""
+        ...
+
+    def tokenizer_report(self, images: np.ndarray) -> dict[str, Any]:
+        """Per image: ``cosine`` of reconstructed features, ``kept`` tokens, ``codes`` (a list of arrays)."""
+        ...

@@ -1,0 +1,127 @@
+"""What is predicted at a visual position: where the next token sits (or that the image ends), and what it is.
+
+The two parts are factorised exactly, p(place) * p(token | place): the place is predicted from the hidden state, the
+token from the hidden state and the embedding of that place. Where places are implied (fixed and pooled tokens) only
+the token is predicted and the image ends when all places are filled.
+
+Shapes: P predictions, W width of the LLM, D code dimension, K codes, L places (index L means "the image ends").
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class DiscreteTarget(nn.Module):
+    """Predict the code by cross-entropy (LaVIT, section 3.2)."""
+
+    name = "discrete"
+
+    def __init__(self, width: int, codebook_KD: Tensor):
+        super().__init__()
+        self.head = nn.Linear(width, codebook_KD.shape[0])
+
+    def loss(self, hidden_PW: Tensor, codes_P: Tensor, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy in nats, and the share of codes that are right."""
+        logits_PK = self.head(hidden_PW)
+        return F.cross_entropy(logits_PK, codes_P), (logits_PK.argmax(-1) == codes_P).float().mean()
+
+    def choose(
+        self, hidden_PW: Tensor, codebook_KD: Tensor, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Codes (greedy at temperature 0) and their vectors."""
+        codes_P = sample(self.head(hidden_PW), temperature, generator)
+        return codes_P, codebook_KD[codes_P]
+
+
+class ContinuousTarget(nn.Module):
+    """Regress the token's vector by squared error against the frozen tokenizer (Emu, section 2.2)."""
+
+    name = "continuous"
+
+    def __init__(self, width: int, codebook_KD: Tensor):
+        super().__init__()
+        self.head = nn.Linear(width, codebook_KD.shape[1])
+
+    def loss(self, hidden_PW: Tensor, codes_P: Tensor, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared error summed over the vector's dimensions, and the cosine to the target."""
+        predicted_PD = self.head(hidden_PW)
+        error = (predicted_PD - vectors_PD.detach()).square().sum(-1).mean()
+        return error, F.cosine_similarity(predicted_PD, vectors_PD, dim=-1).mean()
+
+    def choose(
+        self, hidden_PW: Tensor, codebook_KD: Tensor, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Index -1 and the regressed vectors at unit length, as the tokenizer's decoder expects them."""
+        vectors_PD = F.normalize(self.head(hidden_PW), dim=-1)
+        return torch.full(vectors_PD.shape[:1], -1, device=vectors_PD.device), vectors_PD
+
+
+class VisualHead(nn.Module):
+    """Place (unless implied) and token of the next visual position.
+
+    Args:
+        width: the LLM's width.
+        target: a :class:`DiscreteTarget` or :class:`ContinuousTarget`.
+        places: number of places.
+        implied: True where the place of the n-th token is n.
+    """
+
+    def __init__(self, width: int, target: nn.Module, places: int, implied: bool):
+        super().__init__()
+        self.places, self.implied = places, implied
+        self.target = target
+        self.place_head = None if implied else nn.Linear(width, places + 1)
+        self.place = nn.Embedding(places, width)
+        self.mix = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        nn.init.normal_(self.place.weight, std=0.02)
+
+    def token_hidden(self, hidden_PW: Tensor, places_P: Tensor) -> Tensor:
+        """Hidden state of the token given its place [P, W]."""
+        return hidden_PW + self.mix(torch.cat([hidden_PW, self.place(places_P)], -1))
+
+    def place_logits(self, hidden_PW: Tensor, last_place_P: Tensor) -> Tensor:
+        """Logits over places and the end [P, L + 1]; tokens stand in raster order, so earlier places are forbidden.
+
+        Args:
+            hidden_PW: hidden states.
+            last_place_P: place of the token before, -1 at the start (where the image may not end).
+        """
+        assert self.place_head is not None
+        logits = self.place_head(hidden_PW)
+        order = torch.arange(self.places + 1, device=logits.device)
+        forbidden = order <= last_place_P[:, None]
+        forbidden |= (last_place_P[:, None] < 0) & (order == self.places)
+        return logits.masked_fill(forbidden, float("-inf"))
+
+    def loss(
+        self, hidden_PW: Tensor, place_P: Tensor, last_place_P: Tensor, codes_P: Tensor, vectors_PD: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch of predictions.
+
+        Args:
+            hidden_PW: hidden states that predict.
+            place_P: place to be predicted, ``places`` where the image ends.
+            last_place_P: place of the token before, -1 at the start.
+            codes_P, vectors_PD: the token to be predicted; ignored where the image ends.
+        """
+        metrics: dict[str, Tensor] = {}
+        total = hidden_PW.new_zeros(())
+        if self.place_head is not None:
+            place_loss = F.cross_entropy(self.place_logits(hidden_PW, last_place_P), place_P)
+            metrics["place"] = place_loss.detach()
+            total = total + place_loss
+        real = place_P < self.places
+        hidden = self.token_hidden(hidden_PW[real], place_P[real])
+        token_loss, quality = self.target.loss(hidden, codes_P[real], vectors_PD[real])
+        metrics["token"], metrics["token_quality"] = token_loss.detach(), quality.detach()
+        return total + token_loss, metrics
+
+
+def sample(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    """Draw one index a row from a softmax at ``temperature``; 0 takes the largest."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator).squeeze(-1)

@@ -1,0 +1,172 @@
+"""Image-first, text-first and text-only sequences, and their padded batch.
+
+``[IMG]`` and ``[/IMG]`` enclose an image's tokens. Where the image comes first its tokens are continuous features and
+only the text is supervised; where the text comes first the tokens are targets too (codes or vectors). Padding is
+on the right, so that a causal model needs no mask in training.
+
+Shapes: B sequences, T positions, E visual tokens that enter, G visual tokens that are generated (of the whole batch),
+P predictions of a visual token or of the image's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lavit.language.text import TextTokenizer
+
+IGNORE = -100
+
+
+@dataclass
+class Sequence:
+    """One sequence under construction: ids, which of them are supervised, and where an image stands."""
+
+    ids: list[int] = field(default_factory=list)
+    supervised: list[float] = field(default_factory=list)
+    enters: list[tuple[int, int, int]] = field(default_factory=list)  # (position, first row, count)
+    generated: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def text(self, ids: list[int], weight: float = 0.0) -> Sequence:
+        """Append text; ``weight`` is its weight in the loss (0: read, never predicted)."""
+        self.ids += ids
+        self.supervised += [weight] * len(ids)
+        return self
+
+
+@dataclass
+class SequenceBatch:
+    """What the model reads and what it is asked to predict.
+
+    Attributes:
+        ids_BT: text and special ids; places of visual tokens hold the pad id.
+        text_targets: flat positions, target ids and weights of the supervised text.
+        enter_at, enter_row: flat position and store row of each continuous visual input [E].
+        generated_at, generated_row: the same for visual tokens that are targets and inputs of the next step [G].
+        predict_at, predict_row: flat position that predicts, and the row to be predicted (-1: the image ends) [P].
+        lengths_B: real length of each sequence.
+    """
+
+    ids_BT: Tensor
+    text_at: Tensor
+    text_ids: Tensor
+    text_weights: Tensor
+    enter_at: Tensor
+    enter_row: Tensor
+    generated_at: Tensor
+    generated_row: Tensor
+    predict_at: Tensor
+    predict_row: Tensor
+    lengths_B: Tensor
+
+    @property
+    def positions(self) -> int:
+        """Positions that are not padding."""
+        return int(self.lengths_B.sum())
+
+    def to(self, device: torch.device) -> SequenceBatch:
+        """The batch on ``device``."""
+        return SequenceBatch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+class SequenceBuilder:
+    """Writes the kinds of sequences that the arms train on.
+
+    Args:
+        text: the text tokenizer; the two image marks take the ids right behind its vocabulary.
+    """
+
+    def __init__(self, text: TextTokenizer):
+        self.text = text
+        self.image_start, self.image_end = len(text), len(text) + 1
+
+    def _image_in(self, sequence: Sequence, rows: tuple[int, int] | None) -> Sequence:
+        sequence.text([self.image_start])
+        if rows is not None:
+            sequence.enters.append((len(sequence.ids), *rows))
+            sequence.text([self.text.pad] * rows[1])
+        return sequence.text([self.image_end])
+
+    def caption(self, rows: tuple[int, int] | None, caption: str | None) -> Sequence:
+        """``[IMG] features [/IMG] caption``; without a caption, the prompt alone."""
+        sequence = self._image_in(Sequence().text([self.text.bos]), rows)
+        if caption is not None:
+            sequence.text([*self.text.encode(caption), self.text.eos], 1.0)
+        return sequence
+
+    def questions(self, rows: tuple[int, int] | None, pairs: Iterable[tuple[str, str | None]]) -> Sequence:
+        """``[IMG] features [/IMG]`` and question-answer pairs; only answers are supervised."""
+        return self._pairs(self._image_in(Sequence().text([self.text.bos]), rows), pairs)
+
+    def _pairs(self, sequence: Sequence, pairs: Iterable[tuple[str, str | None]]) -> Sequence:
+        for question, answer in pairs:
+            sequence.text([self.text.question, *self.text.encode(question), self.text.answer])
+            if answer is not None:
+                sequence.text([*self.text.encode(answer), self.text.eos], 1.0)
+        return sequence
+
+    def document(self, document: str) -> Sequence:
+        """Text alone."""
+        return Sequence().text([self.text.bos]).text([*self.text.encode(document), self.text.eos], 1.0)
+
+    def grounded(self, description: str, pairs: Iterable[tuple[str, str | None]], weight: float) -> Sequence:
+        """A description (``weight`` in the loss) and questions that it answers."""
+        sequence = Sequence().text([self.text.bos])
+        sequence.text([*self.text.encode(description), self.text.eos], weight)
+        return self._pairs(sequence, pairs)
+
+    def generation(self, prompt: str, rows: tuple[int, int] | None) -> Sequence:
+        """``prompt [IMG] tokens [/IMG]``: the image is supervised; without rows, the prompt alone."""
+        sequence = Sequence().text([self.text.bos, *self.text.encode(prompt), self.image_start])
+        if rows is not None:
+            sequence.generated.append((len(sequence.ids), *rows))
+            sequence.text([self.text.pad] * rows[1])
+        return sequence
+
+
+def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:
+    """Pad on the right and turn positions into flat indices into [B*T]."""
+    lengths = [len(s.ids) for s in sequences]
+    width = max(lengths)
+    ids = np.full((len(sequences), width), pad, np.int64)
+    weights = np.zeros((len(sequences), width), np.float32)
+    enters: list[np.ndarray] = []
+    enter_rows: list[np.ndarray] = []
+    generated: list[np.ndarray] = []
+    generated_rows: list[np.ndarray] = []
+    predict: list[np.ndarray] = []
+    predict_rows: list[np.ndarray] = []
+    for b, sequence in enumerate(sequences):
+        ids[b, : lengths[b]] = sequence.ids
+        weights[b, : lengths[b]] = sequence.supervised
+        for position, first, count in sequence.enters:
+            enters.append(np.arange(count) + b * width + position)
+            enter_rows.append(np.arange(first, first + count))
+        for position, first, count in sequence.generated:
+            generated.append(np.arange(count) + b * width + position)
+            generated_rows.append(np.arange(first, first + count))
+            predict.append(np.arange(count + 1) + b * width + position - 1)
+            predict_rows.append(np.append(np.arange(first, first + count), -1))
+    # Position t predicts id t + 1.
+    at_b, at_t = np.nonzero(weights[:, 1:])
+    return SequenceBatch(
+        ids_BT=torch.from_numpy(ids),
+        text_at=torch.from_numpy(at_b * width + at_t),
+        text_ids=torch.from_numpy(ids[at_b, at_t + 1]),
+        text_weights=torch.from_numpy(weights[at_b, at_t + 1]),
+        enter_at=_flat(enters),
+        enter_row=_flat(enter_rows),
+        generated_at=_flat(generated),
+        generated_row=_flat(generated_rows),
+        predict_at=_flat(predict),
+        predict_row=_flat(predict_rows),
+        lengths_B=torch.tensor(lengths),
+    )
+
+
+def _flat(parts: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts) if parts else np.zeros(0, np.int64))

@@ -1,0 +1,233 @@
+"""The arm: one LLM trained on its mix of image-first, text-first and text-only sequences.
+
+Pre-training (constant rate) and cool-down (linear to zero) are two stages over the same module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor
+
+import lavit.tokenizer
+from lavit.data import build
+from lavit.language import TextTokenizer, load_llm
+from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
+from lavit.model.lavit import LaVIT, build_lavit
+from lavit.model.vision_language import answer_questions, write_captions
+from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, collate
+from lavit.stages.context import StageContext
+from lavit.stages.order import DataOrder
+from lavit.stages.training import StageModule, step_generator
+
+CAPTION, QUESTION, TEXT, GENERATION = range(4)
+
+
+class ArmModule(StageModule):
+    """An arm in training.
+
+    Initial weights depend on the run's seed alone, part by part, so that what two arms have in common starts equal.
+    """
+
+    def __init__(self, context: StageContext):
+        super().__init__()
+        config = context.config
+        self.config: DictConfig = config
+        self.seed = context.seed
+        self.corpus = build(config.data)
+        self.text = TextTokenizer.load(context.inputs["language"] / "tokenizer.json")
+        self.builder = SequenceBuilder(self.text)
+        visual = lavit.tokenizer.load(context.inputs["tokenizer"], context.inputs["vision"])
+        self.model = build_arm(config, context.inputs["language"], visual, context.seed)
+        self.store = VisualStore.load(context.inputs["tokenizer"] / "tokens-train.safetensors")
+        self.val_store = VisualStore.load(context.inputs["tokenizer"] / "tokens-val.safetensors")
+        self.weights = config.train.weights
+        size = len(self.store)
+        self.order = [DataOrder(size, context.seed, purpose) for purpose in range(4)]
+        self.out: Path = context.out
+        self.trunk_counts = torch.zeros(4, dtype=torch.float64)  # what a cool-down inherits from its trunk
+        self.counts: Tensor
+        self.register_buffer("counts", torch.zeros(4, dtype=torch.float64))
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    def batch(self, step: int) -> list[SequenceBatch]:
+        """Two buckets by length: captions with images to write, questions with text."""
+        train = self.config.train
+        short = self.caption_sequences(step, train.captions)
+        if self.model.head is not None:
+            short += self.generation_sequences(step, train.generation)
+        long = self.question_sequences(step, train.questions, train.per_image) + self.text_sequences(step, train.text)
+        return [collate(part) for part in (short, long) if part]
+
+    def caption_sequences(self, step: int, count: int) -> list[Sequence]:
+        """Image first, then one of its captions, drawn by the step."""
+        index = self.order[CAPTION].take(step, count)
+        pick = torch.randint(0, 2**31, (count,), generator=step_generator(self.seed, step, CAPTION)).tolist()
+        captions = self.corpus.captions("train", index)
+        chosen = [texts[p % len(texts)] for texts, p in zip(captions, pick, strict=True)]
+        parts = [self.builder.caption(self.store.rows(i), text) for i, text in zip(index, chosen, strict=True)]
+        return scale_weights(parts, self.weights.caption)
+
+    def question_sequences(self, step: int, count: int, per_image: int) -> list[Sequence]:
+        """Image first, then several questions with their answers."""
+        index = self.order[QUESTION].take(step, count)
+        asked = self.corpus.questions("train", index, per_image)
+        parts = [
+            self.builder.questions(self.store.rows(i), [(q.text, q.answer) for q in questions])
+            for i, questions in zip(index, asked, strict=True)
+        ]
+        return scale_weights(parts, self.weights.question)
+
+    def text_sequences(self, step: int, count: int) -> list[Sequence]:
+        """Text alone: descriptions with questions that they answer."""
+        index = self.order[TEXT].take(step, count)
+        parts = [
+            self.builder.grounded(text, [(q.text, q.answer) for q in questions[:4]], 0.2)
+            for text, questions in self.corpus.grounded("train", index)
+        ]
+        return scale_weights(parts, self.weights.text)
+
+    def generation_sequences(self, step: int, count: int) -> list[Sequence]:
+        """Prompt first, then the image's tokens."""
+        index = self.order[GENERATION].take(step, count)
+        prompts = self.corpus.prompts("train", index)
+        return [self.builder.generation(p, self.store.rows(i)) for i, p in zip(index, prompts, strict=True)]
+
+    # -- loss ---------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: list[SequenceBatch], step: int) -> tuple[Tensor, dict[str, Any]]:
+        """Weighted sum of the text losses and the visual loss."""
+        total = torch.zeros((), device=self.device)
+        metrics: dict[str, Any] = {}
+        text = torch.zeros((), device=self.device)
+        for part in batch:
+            part = part.to(self.device)
+            hidden = self.model.hidden(part, self.store.pin(self.device))
+            if len(part.text_at):
+                text = text + self.model.text_loss(hidden, part).sum()
+            if len(part.predict_at):
+                visual, metrics = self.model.visual_loss(hidden, part, self.store)
+                total = total + self.weights.generation * visual
+                metrics = {f"visual_{name}": value for name, value in metrics.items()}
+            self.count(part)
+        return total + text, {"text": text.detach(), **metrics}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Matrices with weight decay, everything else without; the LLM's rate may be scaled (``llm.lr_scale``)."""
+        scale = float(self.config.llm.lr_scale)
+        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                decays = parameter.ndim > 1 and not name.endswith(("marks.weight", "code_rows.weight", "place.weight"))
+                groups.setdefault((name.startswith("llm."), decays), []).append(parameter)
+        return [
+            {"params": parameters, "lr_scale": scale if own else 1.0, **({} if decays else {"weight_decay": 0.0})}
+            for (own, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        ]
+
+    # -- ledger -------------------------------------------------------------------------------------------------
+
+    def count(self, part: SequenceBatch) -> None:
+        """Add a batch to the counts; they are a buffer, so an interrupted stage goes on counting where it stopped."""
+        model, llm = self.model, self.model.llm
+        factor = TRAINED if next(llm.parameters()).requires_grad else TRAVERSED
+        body = sum(p.numel() for p in llm.model.layers.parameters())
+        squared = float(part.lengths_B.double().square().sum())
+        flops = dense_flops(body, part.positions, factor)
+        flops += attention_flops(llm.config.num_hidden_layers, llm.config.hidden_size, squared, factor)
+        flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
+        flops += dense_flops(model.projector.weight.numel(), len(part.enter_at), TRAINED)
+        if model.head is not None and model.vector_in is not None:
+            per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
+            flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
+            flops += dense_flops(model.vector_in.weight.numel(), len(part.generated_at), TRAINED)
+        self.counts += torch.tensor(
+            [part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64, device=self.device
+        )
+
+    def cumulative(self) -> dict[str, float]:
+        """Training FLOPs of the arm so far, a cool-down's trunk included."""
+        return {"flops": float(self.counts[3])}
+
+    def final_ledger(self, steps: int) -> Ledger:
+        """The ledger after ``steps`` steps."""
+        train, writes = self.config.train, self.model.head is not None
+        positions, text, visual, flops = (self.counts.cpu() - self.trunk_counts).tolist()
+        total, trainable = count_parameters(self.model)
+        return Ledger(
+            examples_understanding=steps * (train.captions + train.questions),
+            examples_generation=steps * train.generation if writes else 0,
+            examples_text=steps * train.text,
+            supervised_text_tokens=int(text),
+            supervised_visual_positions=int(visual),
+            positions=int(positions),
+            flops=flops,
+            params_total=total,
+            params_trainable=trainable,
+            steps=steps,
+        )
+
+    # -- curve --------------------------------------------------------------------------------------------------
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Write predictions on the validation split to ``validation.jsonl``; the evaluator scores them later."""
+        curve = self.config.train.curve
+        count = min(len(self.val_store), max(curve.captions, curve.questions))
+        index = np.arange(count)
+        common = {"step": step, **self.cumulative()}
+        lines = []
+        images = index[: curve.captions]
+        rows = [self.val_store.rows(i) for i in images]
+        for i, text in zip(images, write_captions(self.model, self.builder, self.val_store, rows), strict=True):
+            lines.append({**common, "benchmark": "caption", "index": int(i), "question_id": None, "prediction": text})
+        images = index[: curve.questions]
+        questions = [q[0] for q in self.corpus.questions("val", images, 1)]
+        rows = [self.val_store.rows(i) for i in images]
+        answers = answer_questions(self.model, self.builder, self.val_store, rows, [q.text for q in questions])
+        for i, q, text in zip(images, questions, answers, strict=True):
+            lines.append({**common, "benchmark": "vqa", "index": int(i), "question_id": q.id, "prediction": text})
+        with open(self.out / "validation.jsonl", "a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        right = [q.answer.lower() == text for q, text in zip(questions, answers, strict=True)]
+        return {"vqa/accuracy": float(np.mean(right))}
+
+
+def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
+    """The model of an arm, with initial weights, from its config and its shared stages."""
+    target = import_target(config.target._target_) if config.regime.generation else None
+    shape = {name: getattr(visual, name) for name in ("num_places", "places_implied", "feature_dim")}
+    codebook = visual.lookup(torch.arange(visual.codebook_size)).detach()
+    return build_lavit(load_llm(language), shape, codebook, target, bool(config.llm.trainable), seed)
+
+
+def import_target(path: str) -> Any:
+    """The class or function that a dotted ``_target_`` names."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
+    """Make the loss weights of a group of sequences sum to ``weight``: a mean over its supervised tokens."""
+    total = sum(sum(part.supervised) for part in parts)
+    for part in parts:
+        part.supervised = [w * weight / total for w in part.supervised]
+    return parts
+
+
+def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
+    """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``."""
+    save_file({n: t.contiguous() for n, t in module.model.state_dict().items()}, context.out / "model.safetensors")
+    parts = ("regime", "target", "llm")
+    config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
+    (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    module.final_ledger(steps).write(context.out)
+    tokens = {"tokens/mean": module.store.mean_tokens, **module.cumulative()}
+    (context.out / "metrics.json").write_text(json.dumps(tokens, indent=1) + "\n")

@@ -1,0 +1,143 @@
+"""The text LLM: trained on the corpus' text alone, until it looks answers up in a description it has read.
+
+A frozen LLM can only show what it learned here, so the stage is judged by grounded questions (the description is
+given) against blind ones (another image's description), not by perplexity.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lavit.data import build
+from lavit.language.llm import build_llm, save_llm
+from lavit.language.text import TextTokenizer
+from lavit.ledger import TRAINED, Ledger, attention_flops, count_parameters, dense_flops
+from lavit.model.decoding import greedy_text
+from lavit.model.lavit import seeded
+from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, collate
+from lavit.stages.arm import scale_weights
+from lavit.stages.context import StageContext
+from lavit.stages.order import DataOrder
+from lavit.stages.training import OptimizerConfig, StageModule, fit
+
+TOKENIZER_TEXTS = 2000  # images whose texts the tokenizer is trained on
+GROUNDED_IMAGES = 256  # validation images for the look-up test
+
+
+class LanguageModule(StageModule):
+    """A Llama over documents and grounded questions."""
+
+    def __init__(self, context: StageContext):
+        super().__init__()
+        config = context.config.language
+        self.config, self.seed = config, int(config.seed)
+        self.corpus = build(context.config.data)
+        self.text = train_tokenizer(self.corpus, config.vocab_size)
+        self.builder = SequenceBuilder(self.text)
+        with seeded(self.seed, "llm"):
+            self.llm = build_llm(config, len(self.text))
+        self.order = [DataOrder(self.corpus.size("train"), self.seed, 10 + purpose) for purpose in range(2)]
+        self.counts: Tensor
+        self.register_buffer("counts", torch.zeros(3, dtype=torch.float64))
+
+    def batch(self, step: int) -> list[SequenceBatch]:
+        """Plain documents, and descriptions with the questions that they answer."""
+        config = self.config
+        plain = int(config.batch * config.documents)
+        documents = self.corpus.documents("train", self.order[0].take(step, plain))
+        parts = scale_weights([self.builder.document(text) for text in documents], 1.0)
+        grounded = [
+            self.builder.grounded(
+                text, [(q.text, q.answer) for q in questions[: config.questions]], config.description_weight
+            )
+            for text, questions in self.corpus.grounded("train", self.order[1].take(step, config.batch - plain))
+        ]
+        return [collate(part) for part in (parts, scale_weights(grounded, 2.0)) if part]
+
+    def loss(self, batch: list[SequenceBatch], step: int) -> tuple[Tensor, dict[str, Any]]:
+        """Weighted cross-entropy of the supervised tokens."""
+        total = torch.zeros((), device=self.device)
+        for part in batch:
+            part = part.to(self.device)
+            hidden = self.llm.model(input_ids=part.ids_BT, use_cache=False).last_hidden_state
+            logits = self.llm.lm_head(hidden.flatten(0, 1)[part.text_at])
+            total = total + (F.cross_entropy(logits, part.text_ids, reduction="none") * part.text_weights).sum()
+            squared = float(part.lengths_B.double().square().sum())
+            config = self.llm.config
+            flops = attention_flops(config.num_hidden_layers, config.hidden_size, squared, TRAINED)
+            body = sum(p.numel() for p in self.llm.model.layers.parameters())
+            flops += dense_flops(body, part.positions, TRAINED)
+            flops += dense_flops(self.llm.lm_head.weight.numel(), len(part.text_at), TRAINED)
+            self.counts += torch.tensor([part.positions, len(part.text_at), flops], dtype=torch.float64)
+        return total, {}
+
+    @torch.no_grad()
+    def grounded_accuracy(self, split: str, shift: int) -> dict[str, float]:
+        """Exact answers, overall and per kind, with the description of the image ``shift`` places further on."""
+        index = np.arange(min(GROUNDED_IMAGES, self.corpus.size(split)))
+        rows = self.corpus.grounded(split, index)
+        prompts: list[Sequence] = []
+        asked = []
+        for i, (_, questions) in enumerate(rows):
+            description = rows[(i + shift) % len(rows)][0]
+            for question in questions:
+                prompts.append(self.builder.grounded(description, [(question.text, None)], 0.0))
+                asked.append(question)
+        order = np.argsort([len(p.ids) for p in prompts], kind="stable")
+        right: dict[str, list[float]] = {"": []}
+        for first in range(0, len(order), 256):
+            chosen = order[first : first + 256]
+            answers = greedy_text(self.llm, [prompts[i].ids for i in chosen], 6, self.text.eos)
+            for i, ids in zip(chosen, answers, strict=True):
+                hit = float(self.text.decode(ids) == asked[i].answer.lower())
+                right[""].append(hit)
+                right.setdefault(f".{asked[i].kind}", []).append(hit)
+        return {name: float(np.mean(values)) for name, values in sorted(right.items())}
+
+
+def train_tokenizer(corpus: Any, vocab_size: int) -> TextTokenizer:
+    """The text tokenizer of a corpus: its captions, prompts, documents, questions and answers."""
+    index = np.arange(min(TOKENIZER_TEXTS, corpus.size("train")))
+    texts = [text for captions in corpus.captions("train", index) for text in captions]
+    texts += corpus.prompts("train", index) + corpus.documents("train", index)
+    for description, questions in corpus.grounded("train", index):
+        texts.append(description)
+        texts += [part for question in questions for part in (question.text, question.answer)]
+    for questions in corpus.questions("train", index, 6):
+        texts += [part for question in questions for part in (question.text, question.answer)]
+    return TextTokenizer.train(texts, vocab_size)
+
+
+def run(context: StageContext) -> None:
+    """Train the text LLM; writes ``llm.safetensors``, ``llm.json`` and ``tokenizer.json``."""
+    config = context.config.language
+    module = LanguageModule(context)
+    fit(
+        module,
+        context,
+        config.steps,
+        OptimizerConfig(lr=config.lr, warmup=min(100, config.steps // 10), schedule="cosine"),
+    )
+    module.text.save(context.out / "tokenizer.json")
+    save_llm(module.llm, config, context.out)
+    (context.out / "config.json").write_text(json.dumps({"vocab_size": len(module.text)}) + "\n")
+    metrics = {f"grounded/accuracy{k}": v for k, v in module.grounded_accuracy("val", 0).items()}
+    metrics |= {f"blind/accuracy{k}": v for k, v in module.grounded_accuracy("val", 1).items()}
+    (context.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    positions, supervised, flops = module.counts.tolist()
+    total, trainable = count_parameters(module.llm)
+    Ledger(
+        examples_text=config.steps * config.batch,
+        supervised_text_tokens=int(supervised),
+        positions=int(positions),
+        flops=flops,
+        params_total=total,
+        params_trainable=trainable,
+        steps=config.steps,
+    ).write(context.out)
