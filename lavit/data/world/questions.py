@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lavit.data.protocol import Index, Question
 from lavit.data.world import counter
-from lavit.data.world.captions import HORIZONTAL, NUMBERS, VERTICAL, Item, plural
+from lavit.data.world.captions import HORIZONTAL, NUMBERS, VERTICAL, Item, article, plural
 from lavit.data.world.palette import Palette
 from lavit.data.world.scenes import HELD_OUT
 
@@ -175,7 +175,7 @@ class Examiner:
         yes: list[Candidate] = []
         no: list[Candidate] = []
         for pair in self._combinations[held_out]:
-            (yes if pair in present else no).append(f"is there a {pair[0]} {pair[1]}?")
+            (yes if pair in present else no).append(f"is there {article(f'{pair[0]} {pair[1]}')}?")
         return {"yes": yes, "no": no} if no else {"yes": yes}
 
     def ask(
@@ -193,9 +193,7 @@ class Examiner:
             for j in range(rounds)
             for which in (0, 1)
         ]
-        draws = np.stack([counter.uniform(key_B, field) for field in fields], 1).reshape(
-            len(key_B), len(self.kinds), rounds, 2
-        )
+        draws = counter.uniforms(key_B, np.array(fields)).reshape(len(key_B), len(self.kinds), rounds, 2)
         mark = "g" if grounded else ""
         result = []
         for index, items, order_K, draw in zip(
@@ -225,7 +223,7 @@ class Examiner:
 
         The weight of a kind is one over the share of scenes that allow it, so that kinds come out even.
         """
-        draw_BK = np.stack([counter.uniform(key_B, _ORDER + kind) for kind in range(len(self.kinds))], 1)
+        draw_BK = counter.uniforms(key_B, _ORDER + np.arange(len(self.kinds)))
         return np.argsort(-np.log(draw_BK + 1e-300) * available_K, axis=1, kind="stable")
 
     def _fit(self, held_out: bool) -> tuple[dict[str, dict[str, float]], NDArray[np.float64]]:

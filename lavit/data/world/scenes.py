@@ -40,6 +40,10 @@ class SceneBatch:
     def __len__(self) -> int:
         return len(self.count_B)
 
+    def take(self, index_B: NDArray[np.integer]) -> SceneBatch:
+        """The scenes at these positions."""
+        return SceneBatch(**{name: value[index_B] for name, value in vars(self).items()})
+
 
 class Layout:
     """The lattice of places, and which objects may stand beside each other.

@@ -22,6 +22,9 @@ from lavit.errors import LavitError
 
 _CAPTION, _DOCUMENT = 0, 1
 
+# Splits of up to this many examples are laid out once and remembered (class numbers only, not images).
+_REMEMBERED = 200_000
+
 
 class World:
     """Coloured shapes on a background that no text names.
@@ -89,6 +92,7 @@ class World:
         self.painter = Painter(self.palette, self.layout, image_size, noise)
         self.name_sizes, self.captions_per_image = name_sizes, captions_per_image
         self.label_coverage, self.noise = label_coverage, noise
+        self._scenes: dict[str, SceneBatch] = {}
         self.examiner = Examiner(self.palette, (least, most), name_sizes, close_relations, seed, self._calibration)
 
     # Splits
@@ -113,7 +117,11 @@ class World:
         size = self.size(split)
         if len(index_B) and (index_B.min() < 0 or index_B.max() >= size):
             raise IndexError(f"index {index_B.min()}..{index_B.max()} outside split {split!r} of {size}")
-        return self.sampler.scenes(split, index_B)
+        if size > _REMEMBERED:
+            return self.sampler.scenes(split, index_B)
+        if split not in self._scenes:
+            self._scenes[split] = self.sampler.scenes(split, np.arange(size))
+        return self._scenes[split].take(index_B)
 
     # Pictures
 
