@@ -1,0 +1,1 @@
+"""The benchmarks, one class a file; ``conf/suite`` names them by ``_target_``."""

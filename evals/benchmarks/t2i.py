@@ -1,0 +1,102 @@
+"""Text to image: draw what a prompt says, judged exactly where the corpus can, else in feature space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evals.benchmark import CEILING, REAL, Answers, Batch, Benchmark
+from evals.judges import ExactJudge, FeatureJudge, Judge
+from evals.records import Record
+from evals.sitting import Sitting, array
+from lavit.data.protocol import Corpus
+
+if TYPE_CHECKING:
+    from lavit.model.protocol import VisionLanguageModel
+
+
+class TextToImage(Benchmark):
+    """One image a prompt, drawn greedily or as the model's generation settings say, with the run's seed.
+
+    The control ``ceiling`` judges the real image after tokenizer and pixel decoder: what is lost there no
+    generation can win back. Kept beside the records: the drawings with their features, so that another judge
+    or a better pixel decoder can score them later without the language model.
+
+    Args:
+        samples: how many examples to keep as pictures (drawn, real, ceiling) for the report.
+        top: of the judge in feature space, see :class:`~evals.judges.FeatureJudge`.
+        further: see :class:`~evals.benchmark.Benchmark`.
+    """
+
+    metric = "exact"  # "retrieval" where the corpus has no exact judge
+    known_controls = (CEILING,)
+    protocol = "scene-or-retrieval-1"
+
+    def __init__(self, name: str, samples: int = 16, top: int = 5, **further: Any):
+        super().__init__(name, **further)
+        self.samples, self.top = samples, top
+
+    def obstacle(self, model: VisionLanguageModel, corpus: Corpus) -> str | None:
+        """An arm without a visual loss draws nothing."""
+        if not model.makes_images:
+            return "this arm has no visual loss and makes no images"
+        return None
+
+    def ask(self, batch: Batch, sitting: Sitting) -> Answers:
+        """Draw (or, for the ceiling, reconstruct) one batch and judge it."""
+        prompts = sitting.corpus.prompts(self.split, batch.asked_B)
+        real = sitting.corpus.images(self.split, batch.asked_B)
+        if batch.control == CEILING:
+            drawing = sitting.model.reconstruct(real)
+        else:
+            drawing = sitting.model.draw(prompts, sitting.draw_seed(batch.number))
+        images, tokens_B = array(drawing.images).astype(np.uint8), array(drawing.tokens)
+        judge = self._judge(sitting)
+        verdicts = judge.judge(images, batch.asked_B, batch.order_B)
+        records = []
+        for row, (index, verdict) in enumerate(zip(batch.asked_B, verdicts, strict=True)):
+            example, order = self.image_id(index), int(batch.order_B[row])
+            if order < self.samples:
+                self._keep(sitting, batch.control, example, images[row], real[row])
+            records.append(
+                Record(
+                    benchmark=self.name,
+                    metric=judge.metric,
+                    control=batch.control,
+                    split=self.split,
+                    example_id=example,
+                    cluster_id=example,
+                    prompt=prompts[row],
+                    prediction=verdict.prediction,
+                    references=verdict.references,
+                    score=verdict.score,
+                    aux=verdict.aux,
+                    tokens=int(tokens_B[row]),
+                    order=order,
+                )
+            )
+        if batch.control != REAL:
+            return Answers(records)
+        arrays: dict[str, np.ndarray] = {
+            "index": np.asarray(batch.asked_B, np.int64),
+            "images": images,
+            "features": array(drawing.features).astype(np.float16),
+            "tokens": tokens_B.astype(np.int32),
+        }
+        return Answers(records, arrays)
+
+    def _judge(self, sitting: Sitting) -> Judge:
+        scenes = sitting.corpus.scene_judge()
+        if scenes is not None:
+            return ExactJudge(scenes, self.split)
+        return FeatureJudge(sitting, self.split, self.examples(sitting.corpus), self.top, self.batch)
+
+    def _keep(
+        self, sitting: Sitting, control: str, example: str, image: np.ndarray, real: np.ndarray
+    ) -> None:
+        if control == CEILING:
+            sitting.show(f"ceiling-{example}", image)
+        else:
+            sitting.show(f"{self.name}-{example}", image)
+            sitting.show(f"truth-{example}", real)

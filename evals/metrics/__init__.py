@@ -1,0 +1,2 @@
+"""Metrics: pure functions from predictions and references to scores; none of them knows a model or a
+corpus."""

@@ -1,0 +1,59 @@
+"""CIDEr (Vedantam et al. 2015, the CIDEr-D form, n-grams 1-4, sigma 6) by the field's own code, per image.
+
+The document frequencies come from the references given, so a score means something only beside its reference
+set: every control of one benchmark is therefore scored against the references of the *whole* evaluated set,
+also when the control was run on a part of it. The corpus value is the mean of the per-image values, as in the
+official code.
+Scores are raw: 0 to 10, where published tables print them times 100 (1.2 is "120").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pycocoevalcap.cider.cider import Cider
+
+from evals.errors import EvaluationError
+from evals.metrics.tokenize import tokenize
+
+
+def score_captions(
+    predictions: Sequence[str | None], references: Sequence[Sequence[str]]
+) -> npt.NDArray[np.float64]:
+    """CIDEr of each predicted caption against its image's references.
+
+    Args:
+        predictions: one caption an image; ``None`` where none was made. Such an image still counts in the
+            document frequencies.
+        references: the images' reference captions, in the same order.
+
+    Returns:
+        float64 [B], NaN where the prediction is ``None``. With a single image every score is 0: an n-gram
+        that stands in all documents says nothing.
+
+    Raises:
+        EvaluationError: the lengths differ, or an image has no reference.
+    """
+    if len(predictions) != len(references):
+        raise EvaluationError(f"{len(predictions)} captions for {len(references)} images with references")
+    bare = [position for position, texts in enumerate(references) if not texts]
+    if bare:
+        raise EvaluationError(
+            f"CIDEr needs a reference for every image; there is none at positions {bare[:5]}"
+        )
+    if not references:
+        return np.zeros(0)
+    known: dict[str, str] = {}  # few distinct sentences make up a small world: split each only once
+
+    def words(text: str) -> str:
+        if text not in known:
+            known[text] = tokenize(text)
+        return known[text]
+
+    truth = {position: [words(text) for text in texts] for position, texts in enumerate(references)}
+    said = {position: [words(text or "")] for position, text in enumerate(predictions)}
+    _, scores = Cider().compute_score(truth, said)
+    missing_B = np.array([text is None for text in predictions])
+    return np.where(missing_B, np.nan, np.asarray(scores, dtype=np.float64))

@@ -1,0 +1,157 @@
+"""The record: one row for each example and control, and the Parquet files that hold them.
+
+A record is enough to recompute its metric without the model. Rows are appended as *parts*, one a batch, each
+written whole or not at all, so that an interrupted evaluation goes on with the first batch that has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evals.errors import EvaluationError
+
+SCHEMA = pa.schema(
+    [
+        pa.field("benchmark", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("control", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("example_id", pa.string(), nullable=False),
+        pa.field("cluster_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("prediction", pa.string(), nullable=False),
+        pa.field("reference", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("aux", pa.string(), nullable=False),
+        pa.field("tokens", pa.int32(), nullable=True),
+    ]
+)
+"""Columns of ``records.parquet``. ``reference`` is a JSON list of strings, ``aux`` a JSON object of
+numbers."""
+
+_PART_SCHEMA = SCHEMA.append(pa.field("order", pa.int32(), nullable=False))
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened with one example under one control.
+
+    Attributes:
+        benchmark: name in the suite, e.g. ``caption``.
+        metric: what ``score`` is, e.g. ``CIDEr``.
+        control: "" for the real thing, else ``vision_off``, ``shuffled`` or ``ceiling``.
+        split: the corpus split it is from.
+        example_id: unique within benchmark and control, the same in every arm.
+        cluster_id: the image; examples of one image are not independent.
+        kind: the kind of question, or "".
+        prompt: the question or the text to draw; "" where there is none.
+        prediction: what the model said; for an image, what a judge saw in it.
+        references: what is right.
+        score: the primary score in stored units (CIDEr raw, accuracies 0-1); NaN until it is known, which
+            must be so no longer when records are saved.
+        aux: further numbers about this example.
+        tokens: visual tokens read or drawn; ``None`` where no image entered.
+        order: place of the example in the evaluation; rows are sorted by it. Not saved in the merged file.
+    """
+
+    benchmark: str
+    metric: str
+    control: str
+    split: str
+    example_id: str
+    cluster_id: str
+    prediction: str
+    references: tuple[str, ...]
+    score: float = math.nan
+    kind: str = ""
+    prompt: str = ""
+    aux: Mapping[str, float] = field(default_factory=dict)
+    tokens: int | None = None
+    order: int = 0
+
+    def scored(self, score: float) -> Record:
+        """The same record with its score filled in."""
+        return dataclasses.replace(self, score=float(score))
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row = {name: getattr(record, name) for name in _PART_SCHEMA.names if name != "reference"}
+    row["reference"] = json.dumps(list(record.references), ensure_ascii=False)
+    row["aux"] = json.dumps({name: float(value) for name, value in record.aux.items()})
+    row["score"] = float(record.score)
+    return row
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    values = {name: value for name, value in row.items() if name != "reference"}
+    values["references"] = tuple(json.loads(row["reference"]))
+    values["aux"] = json.loads(row["aux"])
+    return Record(**values)
+
+
+def replace_file(path: Path, write: Any) -> None:
+    """Call ``write(temporary path)`` beside ``path`` and move the result there in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.partial")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def save_part(path: Path, records: Sequence[Record]) -> None:
+    """Write one batch's records; scores may still be NaN."""
+    table = pa.Table.from_pylist([_row(record) for record in records], schema=_PART_SCHEMA)
+    replace_file(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def load_part(path: Path) -> list[Record]:
+    """Read what :func:`save_part` wrote."""
+    return [_record(row) for row in pq.read_table(path, schema=_PART_SCHEMA).to_pylist()]
+
+
+def check_records(records: Iterable[Record]) -> None:
+    """Refuse records that no comparison could be built on.
+
+    Raises:
+        EvaluationError: an example stands twice under one benchmark and control, or a number is NaN or
+            infinite.
+    """
+    seen: set[tuple[str, str, str]] = set()
+    for record in records:
+        key = (record.benchmark, record.control, record.example_id)
+        where = f"benchmark {key[0]!r}, control {key[1]!r}, example {key[2]!r}"
+        if key in seen:
+            raise EvaluationError(f"two records for {where}: example ids must be unique")
+        seen.add(key)
+        for name, value in [("score", record.score), *record.aux.items()]:
+            if not math.isfinite(value):
+                raise EvaluationError(f"{name} is {value} for {where}")
+
+
+def save_records(path: Path, records: Sequence[Record]) -> None:
+    """Check and write the merged ``records.parquet``: same records, same bytes.
+
+    Raises:
+        EvaluationError: see :func:`check_records`.
+    """
+    check_records(records)
+    table = pa.Table.from_pylist([_row(record) for record in records], schema=_PART_SCHEMA).drop_columns(
+        "order"
+    )
+    replace_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def load_records(path: Path) -> list[Record]:
+    """Read a merged ``records.parquet`` back, e.g. to recompute metrics without the model."""
+    rows = pq.read_table(path, schema=SCHEMA).to_pylist()
+    return [_record(row | {"order": number}) for number, row in enumerate(rows)]
