@@ -1,0 +1,126 @@
+"""The vision stage: train the encoder that everything else looks through.
+
+Where the data know what each patch shows (the embedded world), dense labels and a linear pixel head teach it;
+labels alone throw the background and shapes smaller than a patch away. Where they do not, pixel reconstruction
+and image-text contrast do.
+
+Shapes: B images, N patches, C channels, L classes, P values of a patch's pixels, T words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from lavit import data
+from lavit.build import build, plain
+from lavit.data import Corpus
+from lavit.ledger import Ledger, count_parameters
+from lavit.stages.context import StageContext
+from lavit.stages.order import DataOrder
+from lavit.stages.outputs import forward_flops, label_match, load_images, psnr, save_weights, write_json
+from lavit.stages.training import OptimizerConfig, StageModule, fit
+from lavit.vision.encoder import VisionEncoder, patchify, scale_pixels
+from lavit.vision.heads import TextTower, Vocabulary, label_loss
+
+EVALUATED = 1024  # images of the validation split that the stage's own metrics look at
+LONGEST_TEXT = 48
+
+
+class VisionTraining(StageModule):
+    """Encoder, heads and losses of the vision stage."""
+
+    def __init__(self, config: DictConfig, corpus: Corpus, seed: int):
+        super().__init__()
+        self.settings, self.corpus, self.seed = config, corpus, seed
+        self.encoder: VisionEncoder = build(config.encoder, image_size=corpus.image_size)
+        width, patch = self.encoder.feature_dim, self.encoder.patch
+        self.images = load_images(corpus, "train")
+        self.order = DataOrder(len(self.images), seed, purpose=0)
+        first = corpus.patch_labels("train", np.arange(1), patch)
+        self.labels = 0 if first is None else first.shape[-1]
+        self.pixel_head = nn.Linear(width, patch * patch * 3)
+        if self.labels:
+            self.label_head = nn.Linear(width, self.labels)
+        else:
+            self.texts = [texts for texts in corpus.captions("train", np.arange(len(self.images)))]
+            self.vocabulary = Vocabulary((text for texts in self.texts for text in texts), config.words)
+            self.tower = TextTower(len(self.vocabulary), width, config.joint_width)
+
+    def batch(self, step: int) -> dict[str, Any]:
+        index_B = self.order.take(step, self.settings.batch)
+        batch: dict[str, Any] = {"images": self.images[index_B]}
+        if self.labels:
+            patch = self.encoder.patch
+            batch["labels"] = torch.from_numpy(self.corpus.patch_labels("train", index_B, patch))
+            batch["objects"] = torch.from_numpy(self.corpus.object_patches("train", index_B, patch))
+        else:
+            # Each visit of an image takes its next text.
+            visit = step * self.settings.batch // len(self.images)
+            batch["texts"] = [self.texts[i][visit % len(self.texts[i])] for i in index_B]
+        return batch
+
+    def loss(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Any]]:
+        features_BNC = self.encoder(batch["images"])
+        pixels_BNP = patchify(scale_pixels(batch["images"]), self.encoder.patch)
+        pixel = F.mse_loss(self.pixel_head(features_BNC), pixels_BNP)
+        if self.labels:
+            other = label_loss(
+                self.label_head(features_BNC), batch["labels"], batch["objects"], self.settings.background_weight
+            )
+            name = "labels"
+        else:
+            other = self.tower(features_BNC, self.vocabulary.encode(batch["texts"], LONGEST_TEXT))
+            name = "contrast"
+        total = self.settings.pixel_weight * pixel + other
+        return total, {"pixels": pixel.detach(), name: other.detach()}
+
+    @torch.no_grad()
+    def validate(self, step: int) -> dict[str, float]:
+        """Probe accuracy (all labels of a patch right) on object patches, and PSNR of the linear pixel head."""
+        images = load_images(self.corpus, "val", EVALUATED)
+        index, patch = np.arange(len(images)), self.encoder.patch
+        features_SNC = torch.cat([self.encoder(part) for part in images.split(128)])
+        painted = (self.pixel_head(features_SNC).clamp(-1, 1) + 1) / 2
+        metrics = {"vision/psnr": psnr(painted, patchify(images.float() / 255, patch))}
+        if self.labels:
+            labels = torch.from_numpy(self.corpus.patch_labels("val", index, patch))
+            objects = torch.from_numpy(self.corpus.object_patches("val", index, patch))
+            logits = self.label_head(features_SNC)
+            metrics["vision/probe_objects"] = label_match(logits[objects], labels[objects])
+            metrics["vision/probe"] = label_match(logits.flatten(0, 1), labels.flatten(0, 1))
+        else:
+            texts = [texts[0] for texts in self.corpus.captions("val", index)]
+            words = self.vocabulary.encode(texts, LONGEST_TEXT)
+            parts = torch.arange(len(images)).split(self.settings.batch)
+            losses = [float(self.tower(features_SNC[part], words[part])) for part in parts]
+            metrics["vision/contrast"] = float(np.mean(losses))
+        return metrics
+
+
+def run(context: StageContext) -> None:
+    """Train the vision encoder; see the module's docstring. Writes encoder and label head."""
+    config = context.config.vision
+    corpus = data.build(context.config.data)
+    torch.manual_seed(context.seed)
+    module = VisionTraining(config, corpus, context.seed)
+    steps = int(config.steps)
+    fit(module, context, steps, OptimizerConfig(**plain(config.optimizer)), validate_at=plain(config.validate_at))
+    encoder = module.encoder
+    save_weights(context.out / "encoder.safetensors", encoder)
+    if module.labels:
+        save_weights(context.out / "labels.safetensors", module.label_head)
+    options = plain(config.encoder) | {"image_size": corpus.image_size}
+    write_json(context.out / "config.json", {"encoder": options, "labels": module.labels})
+    write_json(context.out / "metrics.json", module.validate(steps))
+    seen = steps * int(config.batch)
+    total, trainable = count_parameters(module)
+    flops = 3 * seen * forward_flops(encoder, module.images[:1])
+    Ledger(
+        positions=seen * encoder.num_patches, flops=flops, params_total=total, params_trainable=trainable, steps=steps
+    ).write(context.out)

@@ -1,0 +1,120 @@
+"""The dynamic visual tokenizer: vision features in, ragged visual tokens out, and back.
+
+layout (patches or pooled cells) -> selector (which places) -> merger (what they take over) -> quantizer (unit vector,
+code) -> decoder (features again). Each part is a module of its own, named by ``_target_`` in the config.
+
+Shapes: B images, N patches, M places, K most tokens of an image, C channels, D code dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lavit.tokenizer.pooling import Layout
+from lavit.tokenizer.quantizer import Quantizer
+from lavit.tokenizer.selector import Selection, image_keys
+from lavit.tokenizer.tokens import VisualTokens, gather_kept, kept_places
+from lavit.vision.encoder import VisionEncoder
+
+
+@dataclass
+class Places:
+    """What every place of a batch holds before dropped places are left out: the form in which training works."""
+
+    selection: Selection
+    merged_BMC: Tensor
+    vectors_BMD: Tensor
+
+
+class Tokenizer(nn.Module):
+    """See the module's docstring.
+
+    Args:
+        layout: where tokens may lie.
+        selector: features -> :class:`~lavit.tokenizer.selector.Selection`.
+        merger: features and decisions -> merged features.
+        quantizer: merged features -> unit vectors and codes.
+        decoder: vectors, places and weights -> features.
+        feature_dim: channels C.
+        vision: the encoder that ``encode`` runs; None where only features are at hand.
+    """
+
+    mean_C: Tensor
+    std_C: Tensor
+
+    def __init__(
+        self,
+        layout: Layout,
+        selector: nn.Module,
+        merger: nn.Module,
+        quantizer: Quantizer,
+        decoder: nn.Module,
+        feature_dim: int,
+        vision: VisionEncoder | None = None,
+    ):
+        super().__init__()
+        self.layout, self.selector, self.merger = layout, selector, merger
+        self.quantizer, self.decoder = quantizer, decoder
+        self.feature_dim = feature_dim
+        self.num_places = layout.num_places
+        self.codebook_size, self.code_dim = quantizer.codebook_size, quantizer.code_dim
+        # A number where every image has as many tokens; None where the end has to be predicted.
+        self.tokens_per_image: int | None = selector.tokens_per_image  # type: ignore[assignment]
+        # True where a token's place follows from its rank, or is not used: then no model has to predict places.
+        self.places_implied: bool = self.tokens_per_image is not None or not decoder.uses_places
+        self.register_buffer("mean_C", torch.zeros(feature_dim))
+        self.register_buffer("std_C", torch.ones(feature_dim))
+        self.vision = vision
+
+    def standardise(self, features_BNC: Tensor) -> Tensor:
+        """Zero mean and unit variance of each channel: raw features are nearly all background and offset."""
+        return (features_BNC - self.mean_C) / self.std_C
+
+    def restore(self, standard_BNC: Tensor) -> Tensor:
+        """The inverse of :meth:`standardise`."""
+        return standard_BNC * self.std_C + self.mean_C
+
+    def places(
+        self, standard_BNC: Tensor, generator: torch.Generator | None = None, keys_B: Tensor | None = None
+    ) -> Places:
+        """Decisions, merged features and vectors of all places of standardised features."""
+        features_BMC = self.layout.gather(standard_BNC)
+        selection = self.selector(features_BMC, generator, keys_B)
+        merged_BMC = self.merger(features_BMC, selection.keep_BM)
+        return Places(selection, merged_BMC, self.quantizer.vectors(merged_BMC))
+
+    def tokens(
+        self, features_BNC: Tensor, generator: torch.Generator | None = None, keys_B: Tensor | None = None
+    ) -> VisualTokens:
+        """Visual tokens of raw vision features; sampled with a generator, else deterministic."""
+        if not torch.isfinite(features_BNC).all():
+            raise ValueError("tokenizer: the vision features hold values that are not finite")
+        held = self.places(self.standardise(features_BNC), generator, keys_B)
+        places_BK, mask_BK = kept_places(held.selection.keep_BM)
+        vectors_BKD = gather_kept(held.vectors_BMD, places_BK, mask_BK)
+        codes_BK = torch.where(mask_BK, self.quantizer.codes(vectors_BKD), 0)
+        return VisualTokens(
+            gather_kept(held.merged_BMC, places_BK, mask_BK), vectors_BKD, codes_BK, places_BK, mask_BK
+        )
+
+    @torch.no_grad()
+    def encode(self, images_BHWC: Tensor | np.ndarray) -> VisualTokens:
+        """Visual tokens of uint8 images; deterministic, at least one an image."""
+        if self.vision is None:
+            raise ValueError("this tokenizer was loaded without a vision encoder; give load() the vision stage's folder")
+        images_BHWC = torch.as_tensor(images_BHWC)
+        return self.tokens(self.vision(images_BHWC), keys_B=image_keys(images_BHWC))
+
+    def decode(self, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
+        """Reconstructed vision features [B, N, C] of token vectors (codebook rows or continuous)."""
+        if self.decoder.uses_places and bool((places_BK >= self.num_places).any() or (places_BK < 0).any()):
+            raise ValueError(f"places must lie in 0 to {self.num_places - 1}, got {places_BK.min()} to {places_BK.max()}")
+        return self.restore(self.decoder(vectors_BKD, places_BK, mask_BK))
+
+    def lookup(self, codes_BK: Tensor) -> Tensor:
+        """Codebook rows [B, K, D]."""
+        return self.quantizer.lookup(codes_BK)

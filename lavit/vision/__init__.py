@@ -1,0 +1,6 @@
+"""The vision encoder: images to one feature row a patch."""
+
+from lavit.vision.encoder import VisionEncoder, patchify, unpatchify
+from lavit.vision.loading import load, load_label_head
+
+__all__ = ["VisionEncoder", "load", "load_label_head", "patchify", "unpatchify"]
