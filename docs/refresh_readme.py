@@ -1,7 +1,7 @@
 """Put a real run's table and figure into README.md: `python docs/refresh_readme.py [STUDY_FOLDER]`.
 
-The table comes from STUDY_FOLDER/tables/main.md (default: runs/quickstart), the figures from its figures/*.svg;
-they go to docs/pictures/, and the README shows one. Only what stands between the markers is replaced.
+The table comes from STUDY_FOLDER/tables/main.md (default: runs/quickstart), the figures from figures/*.svg in
+it; they go to docs/pictures/, and the README shows one. Only what stands between the markers is replaced.
 """
 
 from __future__ import annotations

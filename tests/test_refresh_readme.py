@@ -1,4 +1,4 @@
-"""The script that copies a run's table and figure into the README replaces what it should and nothing else."""
+"""The script that copies a run's table and figure into the README replaces what it should, and only that."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_table_and_the_figure_are_replaced_however_often(script, checkout: P
 def test_an_unfinished_study_and_a_readme_without_markers_are_refused(
     script, checkout: Path, study: Path
 ) -> None:
-    with pytest.raises(FileNotFoundError, match="main.md"):
+    with pytest.raises(FileNotFoundError, match=r"main\.md"):
         script.refresh(study.parent / "other", checkout)
     (checkout / "README.md").write_text("# nothing\n", encoding="utf-8")
     with pytest.raises(ValueError, match="quickstart-table"):
