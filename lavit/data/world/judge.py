@@ -2,9 +2,10 @@
 
 Every object that could stand at every place of the lattice is tried: how much of the image's squared difference from
 its background does it explain? The best is taken, all that would overlap it are struck out, and so on. On a clean
-image the true object explains all of the difference under it, and nothing else can.
+image the true object explains all of the difference under it, and nothing else can. Each object is tried sharp and
+blurred, because a pixel decoder's soft square is nearest to a sharp circle, and yet it is a square.
 
-Shapes: B images, P places, W window side, T templates (size x shape), C colours, Z sizes.
+Shapes: B images, P places, W window side, T templates (size x shape x blur), C colours, Z sizes.
 """
 
 from __future__ import annotations
@@ -24,10 +25,25 @@ from lavit.data.world.stamps import all_coverages
 _CHUNK = 256
 
 # An object is seen where it explains at least this share of what it would explain in a clean image.
-LEAST_EXPLAINED = 0.4
+LEAST_EXPLAINED = 0.3
+# Widths of the Gaussians, in pixels, with which templates are blurred.
+BLURS = (0.0, 0.6, 0.9, 1.3)
+_MARGIN = 2
 # A pixel shows a background if it is no further from it in RGB; a background is committed to if this share does.
 TOLERANCE = 40.0
 COMMITTED_SHARE = 0.8
+
+
+def blur(pictures: NDArray[np.float32], width: float) -> NDArray[np.float32]:
+    """Convolve [..., W, W] with a Gaussian of standard deviation ``width`` pixels; 0 leaves it as it is."""
+    if width == 0:
+        return pictures
+    line = np.arange(pictures.shape[-1])
+    kernel = np.exp(-((line[:, None] - line[None, :]) ** 2) / (2 * width**2))
+    middle = kernel[len(line) // 2].sum()
+    kernel = (kernel / middle).astype(np.float32)
+    blurred: NDArray[np.float32] = kernel @ pictures @ kernel.T
+    return blurred
 
 
 class Judge:
@@ -49,11 +65,14 @@ class Judge:
     ):
         self.palette, self.layout, self.image_size, self.name_sizes = palette, layout, image_size, name_sizes
         self._truth = truth
-        window = palette.stamp
-        alpha = all_coverages(palette.shapes, palette.side, window).reshape(-1, window * window)
-        self._alpha_TW = alpha
-        self._energy_T = (alpha**2).sum(1)
-        self._top_P, self._left_P = layout.y_P - window // 2, layout.x_P - window // 2
+        window = palette.stamp + 2 * _MARGIN
+        sharp = all_coverages(palette.shapes, palette.side, window)
+        alpha = np.stack([blur(sharp, width) for width in BLURS], axis=2)
+        self._alpha_TW = alpha.reshape(-1, window * window)
+        self._energy_T = (self._alpha_TW**2).sum(1)
+        # In an image with a margin on every side.
+        self._top_P = layout.y_P - window // 2 + _MARGIN
+        self._left_P = layout.x_P - window // 2 + _MARGIN
         # [Z, P, Z, P]: which candidates an object of a size at a place strikes out.
         self._struck = ~layout.free_ZZPP.transpose(0, 2, 1, 3)
         self._most = len(layout)
@@ -131,9 +150,10 @@ class Judge:
 
     def _find(self, images: NDArray[np.float32], ground_B3: NDArray[np.float32]) -> list[list[SceneObject]]:
         palette, places = self.palette, len(self.layout)
-        sizes, shapes, window = len(palette.sizes), len(palette.shapes), palette.stamp
+        sizes, tints, window = len(palette.sizes), len(palette.colours), palette.stamp + 2 * _MARGIN
         batch = len(images)
-        difference = images - ground_B3[:, None, None, :]
+        margin = (_MARGIN, _MARGIN)
+        difference = np.pad(images - ground_B3[:, None, None, :], ((0, 0), margin, margin, (0, 0)))
         views = sliding_window_view(difference, (window, window), axis=(1, 2))
         windows = views[:, self._top_P, self._left_P]  # [B, P, 3, W, W]
         under = windows.reshape(batch * places * 3, -1) @ self._alpha_TW.T
@@ -141,9 +161,9 @@ class Judge:
         colour = palette.colour_rgb[None] - ground_B3[:, None, :]  # [B, C, 3]
         clean = self._energy_T[None, :, None] * (colour**2).sum(2)[:, None, :]  # [B, T, C]
         explained = 2 * np.matmul(under.reshape(batch, -1, 3), colour.transpose(0, 2, 1))
-        explained = explained.reshape(batch, places, -1, len(palette.colours)) - clean[:, None]
+        explained = explained.reshape(batch, places, -1, tints) - clean[:, None]
         explained = np.where(explained >= LEAST_EXPLAINED * clean[:, None], explained, -np.inf)
-        # The best colour and shape of each size at each place.
+        # The best shape, blur and colour of each size at each place.
         by_size = explained.reshape(batch, places, sizes, -1)
         kind = by_size.argmax(3)
         gain = by_size.max(3).transpose(0, 2, 1)  # [B, Z, P]
@@ -155,7 +175,8 @@ class Judge:
             if not alive.any():
                 break
             for b in np.flatnonzero(alive):
-                shape, tint = divmod(int(kind[b, place[b], size[b]]), len(palette.colours))
+                shape, tint = divmod(int(kind[b, place[b], size[b]]), len(BLURS) * tints)
+                tint %= tints
                 x, y = float(self.layout.x_P[place[b]]), float(self.layout.y_P[place[b]])
                 seen = SceneObject(palette.colours[tint], palette.shapes[shape], palette.sizes[size[b]], x, y)
                 found[b].append((int(place[b]), seen))
