@@ -141,7 +141,7 @@ def build_lavit(
 
     Args:
         llm: the text LLM.
-        tokenizer: ``num_places``, ``places_implied`` and ``feature_dim`` of the visual tokenizer.
+        tokenizer: ``num_places``, ``places_implied``, ``positions`` and ``feature_dim`` of the visual tokenizer.
         codebook_KD: its codebook.
         target: class of the visual target, None for arms without a visual loss.
         llm_trainable: whether the LLM's own weights learn.
@@ -154,7 +154,7 @@ def build_lavit(
         with seeded(seed, "target"):
             objective = target(width, codebook_KD)
         with seeded(seed, "head"):
-            head = VisualHead(width, objective, places, implied)
+            head = VisualHead(width, objective, places, implied, tokenizer["positions"] == "rank")
     return LaVIT(llm, head, codebook_KD, int(tokenizer["feature_dim"]), places, llm_trainable, seed)
 
 

@@ -66,12 +66,13 @@ class VisualHead(nn.Module):
         width: the LLM's width.
         target: a :class:`DiscreteTarget` or :class:`ContinuousTarget`.
         places: number of places.
-        implied: True where the place of the n-th token is n.
+        implied: True where the place of the n-th token is n and every place is filled (fixed and pooled tokens).
+        ranked: True where the place of the n-th token is n but the model ends the image (``positions: rank``).
     """
 
-    def __init__(self, width: int, target: nn.Module, places: int, implied: bool):
+    def __init__(self, width: int, target: nn.Module, places: int, implied: bool, ranked: bool = False):
         super().__init__()
-        self.places, self.implied = places, implied
+        self.places, self.implied, self.ranked = places, implied, ranked
         self.target = target
         self.place_head = None if implied else nn.Linear(width, places + 1)
         self.place = nn.Embedding(places, width)
@@ -93,6 +94,8 @@ class VisualHead(nn.Module):
         logits = self.place_head(hidden_PW)
         order = torch.arange(self.places + 1, device=logits.device)
         forbidden = order <= last_place_P[:, None]
+        if self.ranked:
+            forbidden |= (order > last_place_P[:, None] + 1) & (order < self.places)
         forbidden |= (last_place_P[:, None] < 0) & (order == self.places)
         return logits.masked_fill(forbidden, float("-inf"))
 
