@@ -2,9 +2,9 @@
 
 Shapes: B images, H height, W width, N patches in raster order, L label classes.
 
-Every method is a pure function of ``(split, index)``: an example does not depend on the batch that it is asked for
-in, nor on what was asked before. Index arrays are one-dimensional integers below ``size(split)``, in any order and
-with repeats.
+Every method is a pure function of ``(split, index)``: an example does not depend on the batch that it is
+asked for in, nor on what was asked before. Index arrays are one-dimensional integers below ``size(split)``,
+in any order and with repeats.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SceneObject:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What an image shows: its objects in raster order of their centres, and its background (None: no known one)."""
+    """An image's objects in raster order of their centres, and its background (None: no known one)."""
 
     objects: tuple[SceneObject, ...]
     background: str | None
@@ -69,17 +69,17 @@ class SceneJudge(Protocol):
         ...
 
     def score(self, truth: Scene, seen: Scene) -> dict[str, float]:
-        """``objects``: F1 between the objects as multisets of what a prompt names; ``exact``: 1 if these are equal."""
+        """``objects``: F1 of the multisets of what a prompt names; ``exact``: 1 if these are equal."""
         ...
 
     def background(self, images: Images) -> dict[str, NDArray[np.float64]]:
-        """Arrays [B]: ``committed`` (1: one of the known backgrounds, 0: a mixture), ``share``, ``distance``."""
+        """Arrays [B], among them ``committed``: 1 for one of the known backgrounds, 0 for a mixture."""
         ...
 
 
 @runtime_checkable
 class Corpus(Protocol):
-    """Images with text, cut into splits that share no scene (world) or concept (image_text, by its split field)."""
+    """Images with text, cut into splits that share no scene."""
 
     name: str
     image_size: int
@@ -118,7 +118,7 @@ class Corpus(Protocol):
         ...
 
     def patch_labels(self, split: str, index_B: Index, patch: int) -> NDArray[np.float32] | None:
-        """Multi-hot [B, N, L]: which classes each patch shows a part of; None where there are no such labels."""
+        """Multi-hot [B, N, L]: the classes that each patch shows a part of; None where unknown."""
         ...
 
     def object_patches(self, split: str, index_B: Index, patch: int) -> NDArray[np.bool_] | None:

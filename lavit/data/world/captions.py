@@ -1,4 +1,5 @@
-"""What is said of a scene: captions, prompts and descriptions. Objects are named in raster order, no background is.
+"""What is said of a scene: captions, prompts and descriptions. Objects are named in raster order, no
+background is.
 
 The vocabulary is small and the order fixed on purpose: a random order is loss that no model can avoid.
 """
@@ -14,7 +15,8 @@ HORIZONTAL = ("left", "", "right")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An object as texts see it: ``size`` is empty where it goes unsaid; ``row`` and ``column`` are -1, 0 or 1.
+    """An object as texts see it: ``size`` is empty where it goes unsaid; ``row`` and ``column`` are -1, 0 or
+    1.
 
     ``x`` and ``y`` are the centre in pixels; ``row`` is -1 in the upper half, 0 on the middle line, 1 below.
     """

@@ -1,7 +1,7 @@
 """Random numbers by counting: a draw is a hash of (seed, split, index, field), so no draw depends on another.
 
-The hash is splitmix64's finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
-2014), applied to whole arrays. Shapes: B examples.
+The hash is splitmix64's finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014), applied to whole arrays. Shapes: B examples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 
 
 def mix(value: Keys) -> Keys:
-    """splitmix64's finaliser: a bijection of 64-bit numbers in which every input bit moves every output bit."""
+    """splitmix64's finaliser: a bijection in which every input bit moves every output bit."""
     value = (value ^ (value >> np.uint64(30))) * _FIRST
     value = (value ^ (value >> np.uint64(27))) * _SECOND
     return value ^ (value >> np.uint64(31))
@@ -45,7 +45,9 @@ def uniform(key: Keys, field: int) -> NDArray[np.float64]:
 
 def uniforms(key_B: Keys, fields: NDArray[np.integer]) -> NDArray[np.float64]:
     """``uniform`` of several fields at once: [B, fields]."""
-    return (fold(key_B[:, None], fields[None, :].astype(np.uint64)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (fold(key_B[:, None], fields[None, :].astype(np.uint64)) >> np.uint64(11)).astype(
+        np.float64
+    ) * 2.0**-53
 
 
 def integer(key: Keys, field: int, bound: int | NDArray[np.integer]) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """From scenes to pixels, whole batches at once, and which patch shows a part of what.
 
-Shapes: B images, S slots, P places, N patches in raster order, L classes, Z sizes, M objects of a whole batch.
+Shapes: B images, S slots, P places, N patches in raster order, L classes, Z sizes, M objects of a whole
+batch.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Painter:
         """Every object of a size on every background: [backgrounds, shapes, colours, side, side * 3]."""
         palette = self.palette
         window = side + side % 2
-        alpha = np.stack([coverage(shape, side, window) for shape in palette.shapes])[None, :, None, :, :, None]
+        alpha = np.stack([coverage(shape, side, window) for shape in palette.shapes])[
+            None, :, None, :, :, None
+        ]
         ground = palette.background_rgb[:, None, None, None, None, :]
         colour = palette.colour_rgb[None, None, :, None, None, :]
         blend = np.rint(ground + alpha * (colour - ground)).astype(np.uint8)
@@ -58,7 +61,11 @@ class Painter:
         return images
 
     def _draw(self, scenes: SceneBatch, part: slice, images: NDArray[np.uint8]) -> None:
-        background_B, place_BS, size_BS = scenes.background_B[part], scenes.place_BS[part], scenes.size_BS[part]
+        background_B, place_BS, size_BS = (
+            scenes.background_B[part],
+            scenes.place_BS[part],
+            scenes.size_BS[part],
+        )
         images[:] = self.palette.background_rgb.astype(np.uint8)[background_B][:, None, None, :]
         row = self.image_size * 3
         flat = images.reshape(-1)
@@ -83,7 +90,7 @@ class Painter:
 
     @lru_cache(maxsize=8)  # noqa: B019 - a painter lives as long as its world
     def coverage_ZHPN(self, patch: int) -> NDArray[np.float32]:
-        """Share of each patch that an object of a size and shape covers from a place: [sizes, shapes, P, N]."""
+        """Share of each patch that a size and shape covers from a place: [sizes, shapes, P, N]."""
         side, window = self.image_size, self.palette.stamp
         if side % patch:
             raise ValueError(f"patches of {patch} px do not tile an image of {side} px")
@@ -107,7 +114,11 @@ class Painter:
         palette = self.palette
         result = np.zeros((len(scenes), table.shape[-1], palette.classes), dtype=np.float32)
         b_M, s_M = np.nonzero(scenes.place_BS >= 0)
-        size_M, shape_M, colour_M = scenes.size_BS[b_M, s_M], scenes.shape_BS[b_M, s_M], scenes.colour_BS[b_M, s_M]
+        size_M, shape_M, colour_M = (
+            scenes.size_BS[b_M, s_M],
+            scenes.shape_BS[b_M, s_M],
+            scenes.colour_BS[b_M, s_M],
+        )
         class_M = (colour_M * len(palette.shapes) + shape_M) * len(palette.sizes) + size_M
         shown_MN = table[size_M, shape_M, scenes.place_BS[b_M, s_M]] >= least
         m, patch_number = np.nonzero(shown_MN)
@@ -116,7 +127,8 @@ class Painter:
 
     def occupied(self, scenes: SceneBatch, patch: int, least: float) -> NDArray[np.bool_]:
         """[B, N]: patches of which some object covers at least ``least``."""
-        return self.labels(scenes, patch, least).any(-1)
+        occupied: NDArray[np.bool_] = self.labels(scenes, patch, least).max(axis=-1) > 0
+        return occupied
 
     def area(self, scenes: SceneBatch) -> NDArray[np.float64]:
         """Share of each image [B] that its objects cover."""

@@ -1,9 +1,10 @@
 """The exact judge: reads drawn scenes back from pixels, also from pixels that a model made.
 
-Every object that could stand at every place of the lattice is tried: how much of the image's squared difference from
-its background does it explain? The best is taken, all that would overlap it are struck out, and so on. On a clean
-image the true object explains all of the difference under it, and nothing else can. Each object is tried sharp and
-blurred, because a pixel decoder's soft square is nearest to a sharp circle, and yet it is a square.
+Every object that could stand at every place of the lattice is tried: how much of the image's squared
+difference from its background does it explain? The best is taken, all that would overlap it are struck out,
+and so on. On a clean image the true object explains all of the difference under it, and nothing else can.
+Each object is tried sharp and blurred, because a pixel decoder's soft square is nearest to a sharp circle,
+and yet it is a square.
 
 Shapes: B images, P places, W window side, T templates (size x shape x blur), C colours, Z sizes.
 """
@@ -29,7 +30,8 @@ LEAST_EXPLAINED = 0.3
 # Widths of the Gaussians, in pixels, with which templates are blurred.
 BLURS = (0.0, 0.6, 0.9, 1.3)
 _MARGIN = 2
-# A pixel shows a background if it is no further from it in RGB; a background is committed to if this share does.
+# A pixel shows a background if it is no further from it in RGB; a background is committed to if this share
+# does.
 TOLERANCE = 40.0
 COMMITTED_SHARE = 0.8
 
@@ -107,8 +109,8 @@ class Judge:
         """Whether each image commits to one background, judged outside the objects that are seen in it.
 
         Returns:
-            Arrays [B]: ``committed`` 1 or 0; ``share`` of the pixels outside objects that show the background which
-            most of them show; ``distance`` of these pixels' mean from the nearest background, in RGB.
+            Arrays [B]: ``committed`` 1 or 0; ``share`` of the pixels outside objects that show the background
+            which most of them show; ``distance`` of these pixels' mean from the nearest background, in RGB.
         """
         images = self._check(images)
         rgb = self.palette.background_rgb
@@ -121,13 +123,19 @@ class Judge:
                 apart = np.linalg.norm(outside[:, None] - rgb, axis=2)
                 share[start + b] = (apart <= TOLERANCE).mean(0).max()
                 distance[start + b] = np.linalg.norm(outside.mean(0) - rgb, axis=1).min()
-        return {"committed": (share >= COMMITTED_SHARE).astype(np.float64), "share": share, "distance": distance}
+        return {
+            "committed": (share >= COMMITTED_SHARE).astype(np.float64),
+            "share": share,
+            "distance": distance,
+        }
 
     def _check(self, images: Images) -> Images:
         images = np.asarray(images)
         side = self.image_size
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
-            raise ValueError(f"the judge reads uint8 [B, {side}, {side}, 3], got {images.dtype} {list(images.shape)}")
+            raise ValueError(
+                f"the judge reads uint8 [B, {side}, {side}, 3], got {images.dtype} {list(images.shape)}"
+            )
         return images
 
     def _named(self, scene: Scene) -> Counter[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""What the world is made of, as settings: colours, shapes, sizes, backgrounds; checked before anything is drawn."""
+"""What the world is made of: colours, shapes, sizes, backgrounds; checked before anything is drawn."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lavit.errors import LavitError
 
 SHAPES = ("circle", "square", "triangle", "cross", "diamond", "ring")
 
-# An averaged background must be told from every real one: the least distance in RGB between the mean of any two or
-# more backgrounds and each single one.
+# An averaged background must be told from every real one: the least distance in RGB between the mean of any
+# two or more backgrounds and each single one.
 BACKGROUND_MARGIN = 60.0
 
 
@@ -67,13 +67,19 @@ class Palette:
         """
         for shape in shapes:
             if shape not in SHAPES:
-                raise LavitError(f"data.shapes: there is no shape {shape!r}.", f"Known shapes: {', '.join(SHAPES)}.")
+                raise LavitError(
+                    f"data.shapes: there is no shape {shape!r}.", f"Known shapes: {', '.join(SHAPES)}."
+                )
         for label, entries in (("data.colours", colours), ("data.backgrounds", backgrounds)):
             if not entries:
-                raise LavitError(f"{label} is empty.", "Name at least one, with its [red, green, blue] in 0..255.")
+                raise LavitError(
+                    f"{label} is empty.", "Name at least one, with its [red, green, blue] in 0..255."
+                )
             for name, rgb in entries.items():
                 if len(rgb) != 3 or not all(0 <= value <= 255 for value in rgb):
-                    raise LavitError(f"{label}.{name}: {list(rgb)} is no colour.", "Give [red, green, blue] in 0..255.")
+                    raise LavitError(
+                        f"{label}.{name}: {list(rgb)} is no colour.", "Give [red, green, blue] in 0..255."
+                    )
         named = {*colours, *shapes, *sizes}
         for name in backgrounds:
             if name in named:
@@ -82,14 +88,20 @@ class Palette:
                     "Rename it: no text may name a background.",
                 )
         if not sizes or list(sizes.values()) != sorted(sizes.values()) or min(sizes.values()) < 3:
-            raise LavitError(f"data.sizes: {dict(sizes)} will not do.", "Give sizes from small to large, at least 3 px.")
+            raise LavitError(
+                f"data.sizes: {dict(sizes)} will not do.", "Give sizes from small to large, at least 3 px."
+            )
         held_out = np.array(
-            [[_position(colours, pair[0], "colour"), _position(shapes, pair[1], "shape")] for pair in held_out_combinations],
+            [
+                [_position(colours, pair[0], "colour"), _position(shapes, pair[1], "shape")]
+                for pair in held_out_combinations
+            ],
             dtype=np.int64,
         ).reshape(-1, 2)
         banned = {(int(c), int(s)) for c, s in held_out}
         allowed = np.array(
-            [[c, s] for c in range(len(colours)) for s in range(len(shapes)) if (c, s) not in banned], dtype=np.int64
+            [[c, s] for c in range(len(colours)) for s in range(len(shapes)) if (c, s) not in banned],
+            dtype=np.int64,
         ).reshape(-1, 2)
         if len(set(allowed[:, 0].tolist())) < len(colours) or len(set(allowed[:, 1].tolist())) < len(shapes):
             raise LavitError(
@@ -130,5 +142,6 @@ def _check_backgrounds(names: tuple[str, ...], rgb: NDArray[np.float32]) -> None
                 raise LavitError(
                     f"data.backgrounds: the mean of {', '.join(names[m] for m in members)} is only "
                     f"{distance[nearest]:.0f} from {names[nearest]}.",
-                    f"An averaged background could not be told from a real one: keep {BACKGROUND_MARGIN:.0f} apart.",
+                    "An averaged background could not be told from a real one: "
+                    f"keep them {BACKGROUND_MARGIN:.0f} apart.",
                 )

@@ -1,9 +1,10 @@
 """Questions about a scene, each with one right word, the answers of every kind balanced.
 
-A question is asked only where the picture answers it beyond doubt: of an object that its name singles out, of a place
-that is not on the middle line, of a relation between different thirds. Which answer is asked for is drawn first, by
-weights that make all answers of a kind equally frequent over many scenes (iterative proportional fitting, Deming and
-Stephan 1940); then one of the questions that have that answer. Kinds that few scenes allow come first where they can.
+A question is asked only where the picture answers it beyond doubt: of an object that its name singles out, of
+a place that is not on the middle line, of a relation between different thirds. Which answer is asked for is
+drawn first, by weights that make all answers of a kind equally frequent over many scenes (iterative
+proportional fitting, Deming and Stephan 1940); then one of the questions that have that answer. Kinds that
+few scenes allow come first where they can.
 
 Shapes: B scenes, K kinds, J questions of a kind, A answers of a kind.
 """
@@ -59,7 +60,7 @@ def ask_shape(items: list[Item]) -> Candidates:
 
 
 def ask_position(items: list[Item]) -> Candidates:
-    """``is the red circle left or right?``, ``is the red circle top or bottom?``, off the middle lines only."""
+    """``is the red circle left or right?``, ``… top or bottom?``, off the middle lines only."""
     found: Candidates = {}
     for item in singled_out(items):
         name = f"{item.colour} {item.shape}"
@@ -103,10 +104,11 @@ class Examiner:
         palette: which colours, shapes and sizes there are.
         objects: fewest and most objects of a scene.
         name_sizes: whether sizes are told apart in texts (otherwise there are no questions of size).
-        close_relations: whether relations are asked of objects in the same third too (never where the question must
-            be answered from a description).
+        close_relations: whether relations are asked of objects in the same third too (never where the
+            question must be answered from a description).
         seed: the world's seed.
-        calibration: scenes of the usual splits (False) or with held-out combinations (True), to balance answers on.
+        calibration: scenes of the usual splits (False) or with held-out combinations (True), to balance
+            answers on.
     """
 
     def __init__(
@@ -118,7 +120,12 @@ class Examiner:
         seed: int,
         calibration: Callable[[bool], list[list[Item]]],
     ):
-        self.palette, self.close_relations, self.seed, self.calibration = palette, close_relations, seed, calibration
+        self.palette, self.close_relations, self.seed, self.calibration = (
+            palette,
+            close_relations,
+            seed,
+            calibration,
+        )
         sized = name_sizes and len(palette.sizes) > 1
         self.kinds = [kind for kind in KINDS if kind != "size" or sized]
         most = objects[1]
@@ -170,7 +177,8 @@ class Examiner:
         return found
 
     def _ask_existence(self, items: list[Item], held_out: bool) -> Candidates:
-        # Combinations that training never shows are not asked for there either: the answer would always be no.
+        # Combinations that training never shows are not asked for there either: the answer would always be
+        # no.
         present = {(item.colour, item.shape) for item in items}
         yes: list[Candidate] = []
         no: list[Candidate] = []
@@ -200,7 +208,9 @@ class Examiner:
             np.asarray(index_B).tolist(), items_B, order_BK.tolist(), draws.tolist(), strict=True
         ):
             asked: list[Question] = []
-            pools = {k: self.candidates(self.kinds[k], items, held_out, grounded) for k in order_K[:per_image]}
+            pools = {
+                k: self.candidates(self.kinds[k], items, held_out, grounded) for k in order_K[:per_image]
+            }
             for j in range(rounds):
                 for k in order_K:
                     if len(asked) == per_image:
@@ -219,7 +229,8 @@ class Examiner:
         return result
 
     def _order(self, key_B: counter.Keys, available_K: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Kinds in the order of asking [B, K]: weighted sampling without replacement (Efraimidis and Spirakis 2006).
+        """Kinds in the order of asking [B, K]: weighted sampling without replacement (Efraimidis and Spirakis
+        2006).
 
         The weight of a kind is one over the share of scenes that allow it, so that kinds come out even.
         """

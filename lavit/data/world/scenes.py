@@ -1,6 +1,8 @@
-"""Which scene stands at an index: objects placed without overlap, scenes dealt to splits by a hash of their content.
+"""Which scene stands at an index: objects placed without overlap, scenes dealt to splits by a hash of their
+content.
 
-Shapes: B scenes, S slots (the most objects of a scene), P places (points of the lattice, in raster order), Z sizes.
+Shapes: B scenes, S slots (the most objects of a scene), P places (points of the lattice, in raster order), Z
+sizes.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from lavit.errors import LavitError
 
 HELD_OUT = "held_out_combinations"
 
-# Shares of all possible scenes that belong to each split; no matter how many examples a split has. A scene that is
-# drawn for one split and belongs to another is drawn again.
+# Shares of all possible scenes that belong to each split; no matter how many examples a split has. A scene
+# that is drawn for one split and belongs to another is drawn again.
 _SPLIT_LIMITS = {"train": (0.0, 0.5), "val": (0.5, 0.75), "test": (0.75, 1.0)}
 _ATTEMPTS = 1000
 
@@ -77,7 +79,8 @@ class Layout:
             np.abs(self.x_P[:, None] - self.x_P[None, :]), np.abs(self.y_P[:, None] - self.y_P[None, :])
         )
         least = (side[:, None] + side[None, :]) / 2 + gap
-        # [Z, Z, P, P]: an object of the first size at the first place leaves the second size its second place.
+        # [Z, Z, P, P]: an object of the first size at the first place leaves the second size its second
+        # place.
         self.free_ZZPP = apart[None, None] >= least[:, :, None, None]
 
     def __len__(self) -> int:
@@ -90,9 +93,10 @@ class SceneSampler:
     Args:
         palette: what there is.
         layout: where it may stand.
-        objects: fewest and most objects of a scene; their number is uniform between the two. (A scene in which
-            nothing more fits holds fewer.)
-        aligned: share of objects for which an aligned place is preferred; the others stand anywhere on the lattice.
+        objects: fewest and most objects of a scene; their number is uniform between the two. (A scene in
+            which nothing more fits holds fewer.)
+        aligned: share of objects for which an aligned place is preferred; the others stand anywhere on the
+            lattice.
         seed: the world's seed.
     """
 
@@ -117,7 +121,8 @@ class SceneSampler:
             if len(pending) == 0:
                 return SceneBatch(**parts)
         raise LavitError(
-            f"No scene for split {split!r} in {_ATTEMPTS} attempts.", "The world is too small: allow it more objects."
+            f"No scene for split {split!r} in {_ATTEMPTS} attempts.",
+            "The world is too small: allow it more objects.",
         )
 
     def _draft(self, split: str, key: counter.Keys) -> SceneBatch:
@@ -130,7 +135,11 @@ class SceneSampler:
         combination_BS2 = np.full((rows, slots, 2), -1, dtype=np.int64)
         size_BS = np.full((rows, slots), -1, dtype=np.int64)
         place_BS = np.full((rows, slots), -1, dtype=np.int64)
-        choices = np.concatenate([self.palette.allowed, self.palette.held_out]) if held_out else self.palette.allowed
+        choices = (
+            np.concatenate([self.palette.allowed, self.palette.held_out])
+            if held_out
+            else self.palette.allowed
+        )
         free_ZBP = np.ones((len(self.palette.sizes), rows, len(self.layout)), dtype=bool)
         for slot in range(slots):
             field = _SLOT + slot * _FIELDS_PER_SLOT
@@ -142,7 +151,9 @@ class SceneSampler:
             placed = place >= 0
             active, size, place = active[placed], size[placed], place[placed]
             size_BS[active, slot], place_BS[active, slot] = size, place
-            combination_BS2[active, slot] = choices[counter.integer(here[placed], field + _COMBINATION, len(choices))]
+            combination_BS2[active, slot] = choices[
+                counter.integer(here[placed], field + _COMBINATION, len(choices))
+            ]
             for other in range(len(self.palette.sizes)):
                 free_ZBP[other, active] &= self.layout.free_ZZPP[size, other, place]
         count_B = (place_BS >= 0).sum(1)
@@ -164,7 +175,7 @@ class SceneSampler:
     def _place(
         self, key: counter.Keys, field: int, free_ZBP: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Size and place of one more object: a smaller size where the drawn one finds no room, -1 where none does."""
+        """Size and place of one more object: smaller where the drawn size finds no room, -1 where none does."""
         rows = np.arange(len(key))
         size = counter.integer(key, field + _SIZE, len(self.palette.sizes))
         mask_BP = free_ZBP[size, rows]

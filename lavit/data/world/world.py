@@ -1,4 +1,5 @@
-"""The embedded world: scenes drawn and described by this project, as a corpus (``lavit.data.protocol.Corpus``).
+"""The embedded world: scenes drawn and described by this project, as a corpus
+(``lavit.data.protocol.Corpus``).
 
 Shapes: B images, S slots, N patches in raster order, L classes.
 """
@@ -33,7 +34,8 @@ class World:
         seed: decides everything; another seed is another world of the same kind.
         image_size: side in pixels.
         examples: number of examples of each split.
-        colours, backgrounds: name to [red, green, blue]; shapes: names; sizes: name to pixels, small to large.
+        colours, backgrounds: name to [red, green, blue]; shapes: names; sizes: name to pixels, small to
+            large.
         objects: fewest and most objects of a scene.
         lattice: centres stand on multiples of this many pixels, so that objects straddle larger patches.
         block, aligned: ``aligned`` of the objects prefer the centre of a block of ``block`` pixels.
@@ -77,15 +79,20 @@ class World:
     ):
         least, most = objects
         if not 1 <= least <= most < len(text.NUMBERS):
-            raise LavitError(f"data.objects={list(objects)} will not do.", "Give fewest and most, from 1 to 10.")
+            raise LavitError(
+                f"data.objects={list(objects)} will not do.", "Give fewest and most, from 1 to 10."
+            )
         if not 1 <= captions_per_image <= len(text.TEMPLATES):
             raise LavitError(
-                f"data.captions_per_image={captions_per_image} will not do.", f"Give 1 to {len(text.TEMPLATES)}."
+                f"data.captions_per_image={captions_per_image} will not do.",
+                f"Give 1 to {len(text.TEMPLATES)}.",
             )
         self.name, self.seed, self.image_size, self.examples = name, seed, image_size, dict(examples)
         for split in ("train", "val", "test"):
             if split not in self.examples:
-                raise LavitError(f"data.examples has no {split!r}.", "Give the number of train, val and test examples.")
+                raise LavitError(
+                    f"data.examples has no {split!r}.", "Give the number of train, val and test examples."
+                )
         self.palette = Palette.create(colours, shapes, sizes, backgrounds, held_out_combinations)
         self.layout = Layout(image_size, lattice, block, gap, self.palette)
         self.sampler = SceneSampler(self.palette, self.layout, (least, most), aligned, seed)
@@ -93,7 +100,9 @@ class World:
         self.name_sizes, self.captions_per_image = name_sizes, captions_per_image
         self.label_coverage, self.noise = label_coverage, noise
         self._scenes: dict[str, SceneBatch] = {}
-        self.examiner = Examiner(self.palette, (least, most), name_sizes, close_relations, seed, self._calibration)
+        self.examiner = Examiner(
+            self.palette, (least, most), name_sizes, close_relations, seed, self._calibration
+        )
 
     # Splits
 
@@ -127,7 +136,9 @@ class World:
 
     def images(self, split: str, index_B: Index) -> Images:
         """uint8 [B, H, W, 3]."""
-        return self.painter.draw(self.scenes(split, index_B), counter.keys(self.seed, f"{split}/noise", index_B))
+        return self.painter.draw(
+            self.scenes(split, index_B), counter.keys(self.seed, f"{split}/noise", index_B)
+        )
 
     def patch_labels(self, split: str, index_B: Index, patch: int) -> NDArray[np.float32]:
         """Multi-hot [B, N, L] of (colour, shape, size) classes; see ``label_names``."""
@@ -158,13 +169,13 @@ class World:
         x_P, y_P = layout.x_P.tolist(), layout.y_P.tolist()
         said = ["", *palette.sizes[1:]] if self.name_sizes else [""] * len(palette.sizes)
         result = []
-        for n, *slots in zip(
-            scenes.count_B.tolist(), scenes.size_BS.tolist(), scenes.colour_BS.tolist(), scenes.shape_BS.tolist(),
-            scenes.place_BS.tolist(), strict=True,
-        ):  # fmt: skip
+        parts = (scenes.size_BS, scenes.colour_BS, scenes.shape_BS, scenes.place_BS)
+        for n, *slots in zip(scenes.count_B.tolist(), *(part.tolist() for part in parts), strict=True):
             result.append(
                 [
-                    text.Item(said[z], palette.colours[c], palette.shapes[h], row_P[p], column_P[p], x_P[p], y_P[p])
+                    text.Item(
+                        said[z], palette.colours[c], palette.shapes[h], row_P[p], column_P[p], x_P[p], y_P[p]
+                    )
                     for z, c, h, p in zip(*(slot[:n] for slot in slots), strict=True)
                 ]
             )
@@ -190,7 +201,7 @@ class World:
         return [text.terse(items) for items in self._items(split, index_B)]
 
     def questions(self, split: str, index_B: Index, per_image: int) -> list[list[Question]]:
-        """``per_image`` questions an image (fewer only where no further one can be asked), kinds evenly spread."""
+        """``per_image`` questions an image, or as many as it allows; kinds evenly spread."""
         return self.examiner.ask(split, index_B, self._items(split, index_B), per_image)
 
     def documents(self, split: str, index_B: Index) -> list[str]:
@@ -237,9 +248,12 @@ class World:
         """One line for the report."""
         palette = self.palette
         least, most = self.sampler.objects
-        held_out = ", ".join(f"{palette.colours[c]} {palette.shapes[s]}" for c, s in palette.held_out) or "none"
+        held_out = (
+            ", ".join(f"{palette.colours[c]} {palette.shapes[s]}" for c, s in palette.held_out) or "none"
+        )
         return (
-            f"{self.name}: {self.image_size} px, {len(palette.colours)} colours x {len(palette.shapes)} shapes x "
-            f"{len(palette.sizes)} sizes, {least} to {most} objects, {len(palette.backgrounds)} unnamed backgrounds, "
+            f"{self.name}: {self.image_size} px, {len(palette.colours)} colours x {len(palette.shapes)} shapes "
+            f"x {len(palette.sizes)} sizes, {least} to {most} objects, "
+            f"{len(palette.backgrounds)} unnamed backgrounds, "
             f"noise {self.noise}, held out: {held_out}; seed {self.seed}"
         )
