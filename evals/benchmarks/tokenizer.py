@@ -70,6 +70,7 @@ class TokenizerFidelity(Benchmark):
     def summarise(self, records: Sequence[Record]) -> tuple[dict[str, float], dict[str, str]]:
         """Means per image and the measures over the set."""
         metrics, missing = super().summarise(records)
+        metrics = {name: value for name, value in metrics.items() if "/complexity_" not in name}
         used, perplexity = count_codes([_codes(record) for record in records])
         kept_B = np.array([record.aux["kept"] for record in records])
         metrics[f"{self.name}/codes_used"], metrics[f"{self.name}/perplexity"] = float(used), perplexity
