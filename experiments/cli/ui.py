@@ -1,0 +1,36 @@
+"""Start the MLflow UI on the runs folder and open the study's saved view: one row per arm, averaged over its seeds.
+
+The page is served to this machine only. Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+EXAMPLES = """\
+examples:
+  lavit ui study=quickstart
+  lavit ui study=quickstart --port 5050 --no-browser
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    from experiments.cli import add_overrides
+
+    add_overrides(parser)
+    parser.add_argument("--port", type=int, default=5000, help="the first free port from here on is taken (5000)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
+    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+    from experiments.cli.studies import config_dir
+    from experiments.compose import compose
+    from experiments.ui import serve
+
+    overrides = [o for o in arguments.overrides if not o.startswith("study=")]
+    study = next((o.removeprefix("study=") for o in arguments.overrides if o.startswith("study=")), None)
+    runs = compose(overrides, config_dir(arguments))["runs"]
+    return serve(runs, study, arguments.host, arguments.port, not arguments.no_browser)

@@ -1,0 +1,94 @@
+"""The confound guard: proof that the arms of a study differ in their axes and seed only.
+
+Every arm's resolved config is compared, leaf by leaf, with the default arm's at the same seed. A leaf may differ only
+where an override of the arm's levels set it (the axis' own group or key), or where an axis' node moved it: a node that
+takes its value from an axis by interpolation is named in the result, since it is then part of what the axis means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from experiments.plan import Plan, Run
+
+_ABSENT = object()
+#: What never counts: where things are written, and the study's own text.
+_IGNORED = ("runs", "study", "seed", "job", "stages", "canonical", "incidental")
+
+
+def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All (dotted path, value) of a plain config; an empty list or dict is a value."""
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(config, list) and config:
+        for index, value in enumerate(config):
+            yield from leaves(value, f"{path}.{index}")
+    else:
+        yield path, config
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Dotted paths at which two configs differ, types included (1 is not True, and not 1.0)."""
+    a, b = dict(leaves(one)), dict(leaves(other))
+    paths = dict.fromkeys([*a, *b])
+    return [p for p in paths if _differ(a.get(p, _ABSENT), b.get(p, _ABSENT))]
+
+
+def _differ(a: Any, b: Any) -> bool:
+    return type(a) is not type(b) or a != b
+
+
+def allowed(plan: Plan, run: Run) -> tuple[str, ...]:
+    """Paths that the run's and the default's levels set: the nodes in which a difference is the study's own."""
+    paths: list[str] = []
+    for name, axis in plan.study.axes.items():
+        levels = [axis.levels.get(run.levels.get(name, ""), ()), axis.levels.get(plan.study.default.get(name, ""), ())]
+        paths += [path for overrides in levels for path in map(_path, overrides)]
+    if (arm := plan.arms.get(run.arm)) is not None:
+        paths += [_path(override) for override in getattr(arm, "overrides", ())]
+    return tuple(dict.fromkeys(paths))
+
+
+def _path(override: str) -> str:
+    """The config node that an override sets: ``+tokens@x=..`` sets ``x``, ``hydra/group`` style slashes are dots."""
+    key = override.split("=", 1)[0].lstrip("+~")
+    group, _, package = key.partition("@")
+    return (package or group).replace("/", ".")
+
+
+def _within(path: str, nodes: tuple[str, ...]) -> bool:
+    return any(path == node or path.startswith(f"{node}.") for node in nodes)
+
+
+def find_confounds(plan: Plan) -> list[dict[str, Any]]:
+    """Differences between arms that no axis explains; an empty list is the proof that there are none.
+
+    Returns:
+        One entry per run and path: ``{"arm", "seed", "path", "default", "value"}``.
+    """
+    first = next(iter(plan.arms), "")
+    reference = {run.seed: run for run in plan.runs if run.arm == first}
+    dropped = _dropped_nodes(plan)
+    found = []
+    for run in plan.runs:
+        twin = reference.get(run.seed)
+        if twin is None or twin is run:
+            continue
+        nodes = (*allowed(plan, run), *dropped)
+        mine, theirs = dict(leaves(run.config)), dict(leaves(twin.config))
+        for path in differing(run.config, twin.config):
+            if not _within(path, _IGNORED) and not _within(path, nodes):
+                value, default = mine.get(path, "(absent)"), theirs.get(path, "(absent)")
+                found.append({"arm": run.arm, "seed": run.seed, "path": path, "default": default, "value": value})
+    return found
+
+
+def _dropped_nodes(plan: Plan) -> tuple[str, ...]:
+    """Nodes that the canonical rules take away in some arms: their absence means that the arm has no such part."""
+    nodes: list[str] = []
+    for run in plan.runs:
+        for rule in run.config.get("canonical") or []:
+            nodes += rule.get("drop", [])
+    return tuple(dict.fromkeys(nodes))

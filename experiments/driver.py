@@ -1,0 +1,202 @@
+"""A launch from end to end: a plan's missing stages are run, then what is there is collected, tracked and reported.
+
+Used by the Hydra sweeper and launcher (``hydra_plugins/lavit_study``) and by ``lavit train``. Whatever happens in a
+stage, in MLflow or in the report, what is finished stays finished, and the launch says what is missing and how to get it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.display import first_line, watcher
+from experiments.launch import HerePool, JobId, Outcome, Pool, check_store, run_graph, waves
+from experiments.plan import Plan, Run, StageJob
+from experiments.store import Store
+
+#: Runs a batch of jobs through Hydra: gets one list of overrides per job.
+LaunchBatch = Callable[[Sequence[Sequence[str]]], None]
+
+
+@dataclass
+class Launch:
+    """What a launch came to.
+
+    Attributes:
+        plan: what was wanted.
+        outcomes: what became of each stage job.
+        failures: runs that are not complete, each with the job that stopped it and its error.
+    """
+
+    plan: Plan
+    outcomes: dict[JobId, Outcome]
+    failures: list[tuple[Run, Outcome]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, plan: Plan, outcomes: Mapping[JobId, Outcome]) -> Launch:
+        """The launch of a plan whose jobs ended so; outcomes of other jobs are left out."""
+        own = {identity: outcomes[identity] for identity in plan.jobs}
+        return cls(plan, own, _failures(plan, own))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every run of the plan is complete."""
+        return not self.failures
+
+    @property
+    def ran(self) -> int:
+        """Jobs that were run in this launch."""
+        return sum(outcome.status == "ran" for outcome in self.outcomes.values())
+
+
+def run_jobs(plan: Plan, pool: Pool | None = None, quiet: bool = False) -> Launch:
+    """Run what is missing of a plan on a pool (in this process where none is given)."""
+    store = _prepared(plan.runs_dir, plan.jobs.values())
+    pool = pool or HerePool()
+    if any(not store.is_done(*identity) for identity in plan.jobs) and hasattr(pool, "warm"):
+        pool.warm()
+    look = None if quiet else watcher(store, plan.study.name)
+    outcomes = run_graph(plan.jobs, store, pool, look)
+    return Launch.of(plan, outcomes)
+
+
+def run_waves(plan: Plan, launch: LaunchBatch) -> Launch:
+    """Run what is missing of a plan in one batch per stage, for launchers that know batches only.
+
+    What a launcher returns or raises is not believed (an out-of-memory kill raises for the whole batch): after each
+    batch the store says what is done.
+    """
+    store = _prepared(plan.runs_dir, plan.jobs.values())
+    outcomes: dict[JobId, Outcome] = {}
+    for batch in waves(plan.jobs, plan.stages):
+        missing: list[StageJob] = []
+        for job in batch:
+            identity = (job.stage, job.key)
+            stopped = next((outcomes[n] for n in job.needs.items() if outcomes[n].status in ("failed", "blocked")), None)
+            if stopped is not None:
+                outcomes[identity] = Outcome(job, "blocked", stopped.error, stopped.cause)
+            elif store.is_done(*identity):
+                outcomes[identity] = Outcome(job, "done")
+            else:
+                missing.append(job)
+        if not missing:
+            continue
+        requests = [store.write_request(job.request()) for job in missing]
+        print(f"{missing[0].stage}: {len(missing)} of {len(batch)} jobs to run", flush=True)
+        trouble = ""
+        try:
+            launch([[f"++job={_quoted(request)}"] for request in requests])
+        except Exception as error:
+            trouble = f"{type(error).__name__}: {first_line(str(error))}"
+            print(f"{missing[0].stage}: the launcher reported {trouble}", file=sys.stderr)
+        for job in missing:
+            identity = (job.stage, job.key)
+            if store.is_done(*identity):
+                outcomes[identity] = Outcome(job, "ran")
+                continue
+            if store.failure(*identity) is None:
+                store.fail(*identity, "Lost", trouble or "the launcher returned, but the stage is not finished")
+            outcomes[identity] = Outcome(job, "failed", store.failure(*identity), identity)
+    return Launch.of(plan, outcomes)
+
+
+def _quoted(path: Path) -> str:
+    """A path as a value in Hydra's override grammar."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _prepared(runs: Path, jobs: Any) -> Store:
+    store = Store(runs)
+    store.prepare()
+    for problem in check_store(jobs, store):
+        print(f"will be made again: {problem}", file=sys.stderr)
+    return store
+
+
+def _failures(plan: Plan, outcomes: Mapping[JobId, Outcome]) -> list[tuple[Run, Outcome]]:
+    """For each run that is not complete, the first job that stopped it."""
+    failures = []
+    for run in plan.runs:
+        for identity in run.stage_keys.items():
+            outcome = outcomes[identity]
+            if outcome.status in ("failed", "blocked"):
+                cause = outcomes[outcome.cause] if outcome.cause else outcome
+                failures.append((run, cause))
+                break
+    return failures
+
+
+def failure_text(launch: Launch) -> str:
+    """The end of a launch in which something failed: each arm, its error, and the command that repeats it alone."""
+    if launch.ok:
+        return ""
+    store = Store(launch.plan.runs_dir)
+    lines = [f"{len(launch.failures)} of {len(launch.plan.runs)} runs are not complete; all others are done:"]
+    for run, cause in launch.failures:
+        error = cause.error or {}
+        folder = store.folder(cause.job.stage, cause.job.key)
+        lines += [
+            f"  {run.name}: {cause.job.stage} failed: {error.get('class')}: {first_line(error.get('message', ''))}",
+            f"    log     {folder / 'log.txt'}",
+            f"    repeat  {run.command}",
+        ]
+    return "\n".join(lines)
+
+
+def finish(launch: Launch) -> bool:
+    """Collect the study folder, bring MLflow up to date, build the report, and print what there is to see.
+
+    Returns:
+        Whether the report was built; a failure is told with what to do, and loses nothing.
+    """
+    from experiments.collect import collect, write_runs
+    from experiments.tracking import sync_or_say
+
+    plan = launch.plan
+    folder = collect(plan)
+    synced = sync_or_say(plan)
+    if synced is not None and synced.added:
+        write_runs(plan)  # now with MLflow's run ids
+    built = show_report(plan, folder)
+    if synced is not None:
+        print(f"MLflow     {shlex.join(['lavit', 'ui', f'study={plan.study.name}', *runs_override(plan)])}")
+    if text := failure_text(launch):
+        print(f"\n{text}", flush=True)
+    return built
+
+
+def show_report(plan: Plan, folder: Path, out: Path | None = None) -> bool:
+    """Build the report of a collected study folder and print its table, what it found and where it lies."""
+    if not any((folder / "records").glob("*.parquet")):
+        print(f"no run of {plan.study.name} is evaluated yet, so there is no report; what is there is in {folder}")
+        return plan.stages[-1:] != ["evaluate"]  # a study that stops earlier has nothing to report
+    try:
+        import reports
+
+        summary = reports.build(folder) if out is None else reports.build(folder, out)
+    except Exception as error:
+        (folder / "report-error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        command = shlex.join(["lavit", "report", *plan.overrides])
+        print(
+            f"The report could not be built: {type(error).__name__}: {first_line(str(error))}\n"
+            f"  The results are in {folder}, the traceback is in {folder / 'report-error.txt'}; "
+            f"`{command}` builds it again.",
+            file=sys.stderr,
+        )
+        return False
+    (folder / "report-error.txt").unlink(missing_ok=True)
+    print(f"\n{summary.console_table.rstrip()}")
+    for finding in summary.findings:
+        print(f"  {finding}")
+    print(f"\nreport     {summary.html}")
+    return True
+
+
+def runs_override(plan: Plan) -> list[str]:
+    """The ``runs=DIR`` of a plan's command line, for commands that repeat it."""
+    return [override for override in plan.overrides if override.startswith("runs=")]

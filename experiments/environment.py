@@ -1,0 +1,61 @@
+"""What a result depends on besides its config: the code's git state, the packages, the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or not a checkout: an installed package has no commit
+    return done.stdout
+
+
+@lru_cache(maxsize=1)
+def git_state() -> dict[str, Any]:
+    """``commit``, ``dirty`` and ``diff`` of the checkout that the code runs from; all None where there is none."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"commit": None, "dirty": None, "diff": None}
+    changed = _git("status", "--porcelain", "--untracked-files=no") or ""
+    return {"commit": commit.strip(), "dirty": bool(changed.strip()), "diff": _git("diff", "HEAD") or ""}
+
+
+@lru_cache(maxsize=1)
+def environment() -> dict[str, Any]:
+    """Python, platform, processor, cores and the version of every installed package."""
+    from importlib.metadata import distributions
+
+    packages = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []  # not Linux
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def requirements_text() -> str:
+    """The environment as lines that pip reads."""
+    packages = environment()["packages"]
+    head = f"# python {environment()['python']}, {environment()['platform']}\n"
+    return head + "".join(f"{name}=={version}\n" for name, version in packages.items())

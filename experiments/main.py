@@ -1,0 +1,141 @@
+"""The Hydra application: what `-m` runs, by whichever sweeper and launcher, and what one Hydra job does.
+
+`lavit run` is this application with `-m hydra/sweeper=study`; `lavit train -m` is it with Hydra's basic sweeper.
+`python -m experiments.main -m hydra/sweeper=study study=quickstart` does the same as `lavit run study=quickstart`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
+
+from experiments.compose import config_folder
+from experiments.driver import Launch, failure_text, finish, run_jobs, run_waves
+from experiments.errors import LavitError
+from experiments.fork_pool import ForkPool
+from experiments.plan import Plan, make_plan, single_arm_plan
+
+if TYPE_CHECKING:
+    from hydra.plugins.launcher import Launcher
+
+
+class RunFailed(LavitError):
+    """A stage failed: told with its error, its log and the command that repeats it."""
+
+    exit_code = 1
+
+
+@lru_cache(maxsize=4)
+def planned(overrides: tuple[str, ...], config_dir: Path | None = None) -> Plan:
+    """The plan of a study; the command line makes it first, to refuse mistakes, and the sweeper then finds it here."""
+    return make_plan(list(overrides), config_dir=config_dir)
+
+
+def run_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher) -> Launch:
+    """What the study sweeper does: plan, run what is missing on ``launcher``, collect, track, report.
+
+    Raises:
+        SystemExit: with code 1 where a run or the report is not complete, after everything else was done and told.
+    """
+    plan = planned(tuple(overrides), config_source(config.hydra))
+    if (pool := _fork_pool(launcher, plan)) is not None:
+        launch = run_jobs(plan, pool)
+    else:
+        launch = run_waves(plan, lambda batch: _launch(launcher, batch))
+    reported = finish(launch)
+    if not (launch.ok and reported):
+        raise SystemExit(1)
+    return launch
+
+
+def _launch(launcher: Launcher, batch: Sequence[Sequence[str]]) -> None:
+    launcher.launch(batch, initial_job_idx=0)  # what it returns is not believed: the store tells what is done
+
+
+def _fork_pool(launcher: Any, plan: Plan) -> ForkPool | None:
+    """A pool with the fork launcher's settings; None for every other launcher."""
+    if type(launcher).__name__ != "ForkLauncher":
+        return None
+    modules = dict.fromkeys(job.run.rpartition(".")[0] for job in plan.jobs.values())
+    return ForkPool(launcher.n_jobs, launcher.timeout_s, modules)
+
+
+def run_arms(batch: Sequence[Sequence[str]], config: DictConfig, launcher: Launcher) -> list[JobReturn]:
+    """What the fork launcher does for a plain multirun: the arms of a batch as one graph, shared stages once."""
+    from experiments.metrics_table import metrics_table
+
+    plans = [single_arm_plan(list(overrides), config_dir=config_source(config.hydra)) for overrides in batch]
+    graph = {identity: job for plan in plans for identity, job in plan.jobs.items()}
+    union = replace(plans[0], jobs=graph, runs=[run for plan in plans for run in plan.runs])
+    whole = run_jobs(union, _fork_pool(launcher, union))
+    returns = []
+    for overrides, plan in zip(batch, plans, strict=True):
+        launch = Launch.of(plan, whole.outcomes)
+        status = JobStatus.COMPLETED if launch.ok else JobStatus.FAILED
+        returned = JobReturn(overrides=list(overrides), status=status)
+        returned.return_value = None if launch.ok else RunFailed(failure_text(launch))
+        returns.append(returned)
+    print(metrics_table({" ".join(overrides) or "default": plan for overrides, plan in zip(batch, plans, strict=True)}))
+    return returns
+
+
+def run_here(overrides: Sequence[str], config_dir: Path | None = None) -> Launch:
+    """Run one arm in this process, all its stages in order; a stage that another launch works on is waited for."""
+    launch = run_jobs(single_arm_plan(list(overrides), config_dir=config_dir))
+    if not launch.ok:
+        raise RunFailed(failure_text(launch))
+    return launch
+
+
+def config_source(hydra_config: Any) -> Path | None:
+    """The config folder that Hydra was started with; None for the one that ships with the packages."""
+    for source in hydra_config.runtime.config_sources:
+        if source.provider == "main" and source.schema == "file":
+            path = Path(source.path)
+            return None if path == config_folder() else path
+    return None
+
+
+@hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")
+def app(config: DictConfig) -> None:
+    """One Hydra job: the stage that its ``job`` names, or, without one, the whole arm of its overrides."""
+    if request := OmegaConf.select(config, "job"):
+        from experiments.job import run_stage
+
+        run_stage(request)
+        return
+    hydra_config = HydraConfig.get()
+    run_here(hydra_config.overrides.task, config_source(hydra_config))
+
+
+def start_hydra(arguments: Sequence[str], config_dir: Path | None = None) -> None:
+    """Run the application with these command-line arguments; errors come out as exceptions, for one place to print.
+
+    Args:
+        arguments: as on a Hydra command line, e.g. ``["-m", "hydra/sweeper=study", "study=quickstart"]``.
+        config_dir: another config folder than the one that ships with the packages.
+    """
+    where = ["--config-path", str(config_dir.absolute())] if config_dir is not None else []
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["lavit", *where, *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        app()
+    finally:
+        sys.argv = before[0]
+        if before[1] is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+if __name__ == "__main__":
+    app()

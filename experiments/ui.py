@@ -1,0 +1,92 @@
+"""The MLflow UI of a runs folder, opened on a study's saved view."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from experiments.errors import LavitError
+from experiments.tracking import QUIET, database, open_client
+from experiments.views import address
+
+START_S = 60.0
+
+
+def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bool) -> int:
+    """Run ``mlflow ui`` until it ends or Ctrl-C, and return its exit code.
+
+    Args:
+        runs: the runs folder; it must have a database.
+        study: whose saved view to open; None for the last study that was synced.
+        host, port: where to serve; the first free port from ``port`` on.
+        browser: whether to open a browser (where there is one).
+    """
+    folder = Path(runs).absolute()
+    if not (folder / "mlflow.db").is_file():
+        raise LavitError(
+            f"there is no MLflow database in {folder}", "`lavit run study=NAME` makes it, and `lavit sync study=NAME`"
+        )
+    experiment = _experiment_id(folder, study)
+    port = _free_port(host, port)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", database(folder)]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    environment = {**os.environ, **{name: os.environ.get(name, value) for name, value in QUIET.items()}}
+    log = folder / "mlflow-ui.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _wait_until_up(server, f"http://{host}:{port}", log)
+            url = address(f"http://{host}:{port}", experiment)
+            print(f"{url}\nCtrl-C ends it.", flush=True)
+            if browser:
+                webbrowser.open(url)
+            return server.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            server.terminate()
+            server.wait(timeout=10)
+
+
+def _experiment_id(runs: Path, study: str | None) -> str:
+    client = open_client(runs)
+    experiments = [e for e in client.search_experiments() if e.name != "Default"]
+    if study is None and experiments:
+        return str(max(experiments, key=lambda e: e.last_update_time or 0).experiment_id)
+    for experiment in experiments:
+        if experiment.name == study:
+            return str(experiment.experiment_id)
+    names = ", ".join(sorted(e.name for e in experiments)) or "none"
+    raise LavitError(f"MLflow has no study '{study}' in {runs}", f"there is: {names}; `lavit sync study=NAME` adds one")
+
+
+def _free_port(host: str, first: int) -> int:
+    for port in range(first, first + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise LavitError(f"no free port from {first} to {first + 99} on {host}", "name another with --port")
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise LavitError(f"the MLflow UI ended with code {server.returncode}", f"its output is in {log}")
+        try:
+            with urlopen(f"{url}/health", timeout=1):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise LavitError(f"the MLflow UI did not answer within {START_S:.0f} s", f"its output is in {log}")

@@ -1,0 +1,42 @@
+"""`hydra/sweeper=study`: a multirun is a study; its jobs are the distinct stages that are missing in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class StudySweeperConf:
+    """`hydra.sweeper.*`: nothing to set; studies are designed in conf/study/."""
+
+    _target_: str = "hydra_plugins.lavit_study.study_sweeper.StudySweeper"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="lavit")
+
+
+class StudySweeper(Sweeper):
+    """Plans the study that the overrides name, runs what is missing on the launcher, then collects and reports."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra before :meth:`sweep`."""
+        from hydra.core.plugins import Plugins
+
+        self.config = config
+        self.hydra_context = hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the study; ends with exit code 1 where a run is not complete."""
+        from experiments.main import run_study
+
+        assert self.config is not None
+        return run_study(arguments, self.config, self.launcher)
