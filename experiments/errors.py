@@ -44,3 +44,18 @@ def did_you_mean(word: object, known: Iterable[object]) -> str:
     near = nearest(word, known)
     listed = ", ".join(known) if known else "nothing"
     return f"did you mean '{near}'? (there is: {listed})" if near else f"there is: {listed}"
+
+
+class Complaint:
+    """Makes errors that name the file, the key and the value.
+
+    Args:
+        file: the file that is being read, as it is to be shown.
+    """
+
+    def __init__(self, file: str):
+        self.file = file
+
+    def __call__(self, key: str, problem: str, hint: str | None = None) -> LavitError:
+        """Return the error for `key` of this file."""
+        return LavitError(f"{self.file}: {key}: {problem}", hint)

@@ -6,15 +6,16 @@ Nothing here imports torch: a plan is made in a second, before anything is paid 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from experiments.design import Arm, Design
+from experiments.pace import makespan
+from experiments.power import Detectable
 from experiments.study import Study
-
-IsDone = Callable[[str, str], bool]
 
 
 @dataclass
@@ -75,9 +76,38 @@ class Run:
     @property
     def command(self) -> str:
         """The command line that repeats this run alone."""
-        import shlex
-
         return shlex.join(["lavit", "train", *self.overrides])
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """One line of the plan: what a stage costs over the whole study."""
+
+    stage: str
+    jobs: int  # distinct keys
+    instead_of: int  # jobs if every run trained its own
+    done: int
+    seconds: float | None  # of all jobs on one core
+    seconds_left: float | None  # of those that are not done
+    basis: str  # where the times come from
+    params: tuple[int, int] | None = None  # fewest and most parameters among its jobs
+
+    @property
+    def shared(self) -> int:
+        """Jobs that need not run because another run's serves."""
+        return self.instead_of - self.jobs
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """The same axes under another design: what it would cost and see."""
+
+    design: str
+    arms: int
+    runs: int
+    jobs: int
+    seconds_left: float | None
+    effects: tuple[Detectable, ...]
 
 
 @dataclass
@@ -89,25 +119,118 @@ class Plan:
     runs: list[Run]
     jobs: dict[tuple[str, str], StageJob]  # (stage, key) -> job, in topological order
     stages: list[str]  # in topological order, `until` applied
-    overrides: list[str]
+    overrides: list[str]  # as given, without those for Hydra itself
     runs_dir: Path
+    effects: list[Detectable] = field(default_factory=list)
+    alternative: Alternative | None = None
+    remarks: list[str] = field(default_factory=list)  # what the reader should know: what is not counted, and why
 
     @property
     def arms(self) -> dict[str, Arm]:
         """Arm name -> arm, the default first."""
         return {arm.name: arm for arm in self.design.arms}
 
+    @property
+    def store_dir(self) -> Path:
+        """The folder of finished stages."""
+        return self.runs_dir / "store"
+
+    @property
+    def missing(self) -> list[StageJob]:
+        """Jobs that are not done, in topological order."""
+        return [job for job in self.jobs.values() if not job.done]
+
     def topological_waves(self) -> list[list[StageJob]]:
         """Jobs in waves: everything in a wave needs only what earlier waves made."""
-        raise NotImplementedError
+        depth: dict[tuple[str, str], int] = {}
+        waves: list[list[StageJob]] = []
+        for identity, job in self.jobs.items():
+            depth[identity] = max((depth[need] + 1 for need in job.needs.items()), default=0)
+            while len(waves) <= depth[identity]:
+                waves.append([])
+            waves[depth[identity]].append(job)
+        return waves
+
+    def stage_summaries(self) -> list[StageSummary]:
+        """One line a stage, in topological order."""
+        return [self._summarise(stage) for stage in self.stages]
+
+    def seconds(self, left: bool = False) -> float | None:
+        """Seconds of all jobs on one core (of those that are not done, with `left`); None where none is known."""
+        return total_seconds([job for job in self.jobs.values() if not (left and job.done)])
+
+    def seconds_unshared(self) -> float | None:
+        """Seconds on one core if every run trained all its stages itself."""
+        return total_seconds([job for job in self.jobs.values() for _ in job.runs])
+
+    def wall_seconds(self, workers: int) -> float:
+        """Wall seconds of what is not done on so many cores."""
+        return makespan(self.jobs.values(), workers)
 
     def study_document(self) -> dict[str, Any]:
         """The study.yaml that is written beside the records for the report."""
-        raise NotImplementedError
+        study = self.study
+        document: dict[str, Any] = {
+            "name": study.name,
+            "question": study.question,
+            "design": study.design,
+            "axes": {axis.name: list(axis.levels) for axis in study.axes.values()},
+            "arms": {arm.name: dict(arm.levels) for arm in self.design.arms},
+            "default": self.design.arms[0].name,
+            "headline": study.headline,
+            "family": list(study.family) if study.family is not None else None,
+            "seeds": list(study.seeds),
+            "voids": [
+                {"arm": dict(levels), "why": removed.void.why}
+                for removed in self.design.removed
+                for levels in removed.arms
+            ],
+            "conditional_on": self.conditional_on(),
+        }
+        if study.margin is not None:
+            document["margin"] = study.margin
+        if study.until is not None:
+            document["until"] = study.until
+        notes = {arm.name: arm.note for arm in self.design.arms if arm.note}
+        if notes:
+            document["notes"] = notes
+        return document
+
+    def conditional_on(self) -> list[str]:
+        """What every arm and seed shares, so that no conclusion reaches beyond it: one line each."""
+        lines = []
+        for stage in self.stages:
+            jobs = [job for job in self.jobs.values() if job.stage == stage]
+            if len(jobs) == 1 and len(self.runs) > 1:
+                lines.append(f"one {stage} stage ({jobs[0].key[:8]}), made once and shared by every arm and seed")
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole plan as plain data."""
-        raise NotImplementedError
+        """The whole plan as plain data (the stages' configs apart: each job's request.yaml holds its own)."""
+        return {
+            "study": self.study_document(),
+            "overrides": self.overrides,
+            "runs_dir": str(self.runs_dir),
+            "arms": [
+                {"name": a.name, "slug": a.slug, "levels": a.levels, "overrides": list(a.overrides), "note": a.note}
+                for a in self.design.arms
+            ],
+            "voids": [
+                {"when": r.void.when, "why": r.void.why, "removed": len(r.arms)} for r in self.design.removed
+            ],
+            "runs": [
+                {"arm": run.arm, "seed": run.seed, "stage_keys": run.stage_keys, "command": run.command}
+                for run in self.runs
+            ],
+            "jobs": [_job_document(job) for job in self.jobs.values()],
+            "stages": [{**asdict(summary), "shared": summary.shared} for summary in self.stage_summaries()],
+            "seconds": self.seconds(),
+            "seconds_left": self.seconds(left=True),
+            "seconds_unshared": self.seconds_unshared(),
+            "detects": [asdict(effect) for effect in self.effects],
+            "alternative": asdict(self.alternative) if self.alternative is not None else None,
+            "remarks": self.remarks,
+        }
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
@@ -119,11 +242,49 @@ class Plan:
 
         return render_plan(self)
 
+    def _summarise(self, stage: str) -> StageSummary:
+        jobs = [job for job in self.jobs.values() if job.stage == stage]
+        bases = sorted({job.seconds_from for job in jobs if job.seconds_from})
+        counts = [int(job.counts["params_total"]) for job in jobs if job.counts and job.counts.get("params_total")]
+        return StageSummary(
+            stage=stage,
+            jobs=len(jobs),
+            instead_of=sum(len(job.runs) for job in jobs),
+            done=sum(job.done for job in jobs),
+            seconds=total_seconds(jobs),
+            seconds_left=total_seconds([job for job in jobs if not job.done]),
+            basis=", ".join(bases),
+            params=(min(counts), max(counts)) if counts else None,
+        )
+
+
+def total_seconds(jobs: list[StageJob]) -> float | None:
+    """Sum of the jobs' seconds; None as soon as one of them is not known."""
+    times = [job.seconds for job in jobs]
+    return None if any(time is None for time in times) else float(sum(time for time in times if time is not None))
+
+
+def _job_document(job: StageJob) -> dict[str, Any]:
+    return {
+        "stage": job.stage,
+        "key": job.key,
+        "seed": job.seed,
+        "needs": job.needs,
+        "code": job.code,
+        "arms": job.arms,
+        "runs": len(job.runs),
+        "done": job.done,
+        "seconds": job.seconds,
+        "seconds_from": job.seconds_from,
+        "counts": job.counts,
+        "overrides": job.overrides,
+    }
+
 
 def make_plan(
     overrides: list[str],
     runs_dir: Path | None = None,
-    is_done: IsDone | None = None,
+    is_done: Callable[[str, str], bool] | None = None,
     config_dir: Path | None = None,
     count: bool = True,
 ) -> Plan:
@@ -131,21 +292,29 @@ def make_plan(
 
     Args:
         overrides: Hydra overrides; `study=NAME` is required, `study.KEY=VALUE` changes the study itself, an override of
-            an axis narrows it to that level, everything under `hydra` is ignored.
+            what an axis varies narrows it to that level, everything for Hydra itself is left out.
         runs_dir: the folder of all output; by default the config's `runs`.
         is_done: tells whether (stage, key) is finished; by default looked up in the store.
-        config_dir: the Hydra config folder; by default the one that ships with the package.
-        count: whether to ask for parameter counts (a child process the first time).
+        config_dir: the Hydra config folder; by default the one that ships with the packages.
+        count: whether to ask for parameter counts that the store does not hold yet (a child process).
     """
-    raise NotImplementedError
+    from experiments.planner import Planner
+
+    return Planner(config_dir, runs_dir, is_done, count).plan_study(overrides)
 
 
 def single_arm_plan(
     overrides: list[str],
     runs_dir: Path | None = None,
-    is_done: IsDone | None = None,
+    is_done: Callable[[str, str], bool] | None = None,
     config_dir: Path | None = None,
     count: bool = False,
 ) -> Plan:
-    """Plan one run without a study: the arm that the overrides make, at the config's `seed`; the study is named `train`."""
-    raise NotImplementedError
+    """Plan one run without a study: the arm that the overrides make at the config's `seed`.
+
+    The study is named `train`, its one arm `default`. `study.until=STAGE` stops after that stage. The keys are the ones
+    that the same run has inside a study, so nothing that a study made is made again.
+    """
+    from experiments.planner import Planner
+
+    return Planner(config_dir, runs_dir, is_done, count).plan_run(overrides)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from experiments.voids import Void
+from omegaconf import OmegaConf
 
+from experiments.axes import Axis, read_axes, read_overrides
+from experiments.compose import Composer, parse_overrides
+from experiments.errors import Complaint, LavitError, did_you_mean
+from experiments.voids import Void, read_voids
 
-@dataclass(frozen=True)
-class Axis:
-    """What varies: a name and its levels, each a list of Hydra overrides. The first level is the default."""
-
-    name: str
-    levels: dict[str, tuple[str, ...]]  # level name -> overrides that make it
-    kind: str = "group"  # group | key | map
-
-    @property
-    def default(self) -> str:
-        """The level of the default arm."""
-        return next(iter(self.levels))
+DESIGNS = ("full", "one_at_a_time", "arms")
+LATER_DESIGNS = ("fraction", "leave_one_out", "cumulative", "search")
+KEYS = (
+    "name", "question", "design", "axes", "void", "seeds", "headline", "default", "family", "margin", "power", "arms",
+    "until", "also",
+)  # fmt: skip
+LATER_KEYS = ("match", "tune", "extends")
+RESERVED = ("store", "train", "mlflow", "hydra")  # names of folders that lie beside the studies under runs/
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class NamedArm:
 
 @dataclass(frozen=True)
 class Study:
-    """A checked study file; see `read_study` for what is checked."""
+    """A checked study; `read_study` makes it from a file and says what is wrong with one."""
 
     name: str
     question: str
@@ -39,12 +42,252 @@ class Study:
     axes: dict[str, Axis]
     voids: tuple[Void, ...]
     seeds: tuple[int, ...]
-    headline: str  # benchmark/metric
+    headline: str | None  # benchmark/metric; None only where `until` stops before there is one
     default: dict[str, str]  # axis -> level of the arm that the others are compared with
-    family: tuple[str, ...] | None = None  # arms whose p-values are corrected together; None: every arm but the default
+    default_arm: str = "default"  # its name
+    family: tuple[str, ...] | None = None  # arms whose p-values are corrected together; None: all but the default
     margin: float | None = None  # smallest difference of the headline that matters, in its own units
-    sd_seed: float | None = None  # between-seed SD of the headline from a pilot: detectable effects in its units
+    sd_seed: float | None = None  # between-seed SD of the headline from a pilot: effects are then in its units
     arms: dict[str, NamedArm] = field(default_factory=dict)
     until: str | None = None  # last stage that is run
     also: tuple[str, ...] = ()  # overrides that hold in every arm
     file: str = ""  # where it was read, for messages
+
+
+def read_study(
+    composer: Composer, overrides: Sequence[str], stages: Callable[[Mapping[str, Any]], list[str]] | None = None
+) -> tuple[Study, list[str]]:
+    """Read and check the study that the overrides name.
+
+    Args:
+        composer: composes the config folder that holds `study/`.
+        overrides: command-line overrides: `study=NAME`, `study.KEY=VALUE`, and any others. An override of what an axis
+            varies (`llm=frozen`) narrows that axis to the one level.
+        stages: gives the names of the stages from the config, to check `until`.
+
+    Returns:
+        The study, and the overrides that are left for every arm (`also` not included).
+
+    Raises:
+        LavitError: names the file, the key, the value and what to do.
+    """
+    name, changes, rest = _split(composer, overrides)
+    file = str(_shorten(composer.config_dir / "study" / f"{name}.yaml"))
+    complain = Complaint(file)
+    config = composer.compose([f"study={name}", *rest])
+    node = OmegaConf.to_container(config.study, resolve=True) if OmegaConf.is_config(config.study) else config.study
+    if not isinstance(node, dict):
+        raise complain("study", f"the file holds {node!r}, not keys and values", "see conf/study/quickstart.yaml")
+    _apply(node, changes, complain)
+    _check_keys(node, complain)
+    axes, rest = read_axes(node.get("axes"), composer, rest, complain, required=node.get("design") != "arms")
+    design = _design(node.get("design", "full"), complain)
+    voids = read_voids(node.get("void"), axes, complain)
+    arms = _arms(node.get("arms"), axes, design, complain)
+    default_arm, default = _default(node.get("default"), axes, arms, complain)
+    until = node.get("until")
+    if until is not None and stages is not None:
+        known = stages(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
+        if until not in known:
+            raise complain("until", f"there is no stage '{until}'", did_you_mean(until, known))
+    study = Study(
+        name=_name(node.get("name", name), complain),
+        question=_text(node.get("question"), "question", complain, "say in one sentence what the study is to answer"),
+        design=design,
+        axes=axes,
+        voids=voids,
+        seeds=_seeds(node.get("seeds", 3), complain),
+        headline=_headline(node.get("headline"), until, complain),
+        default=default,
+        default_arm=default_arm,
+        family=_family(node.get("family"), complain),
+        margin=_positive(node.get("margin"), "margin", complain),
+        sd_seed=_power(node.get("power"), complain),
+        arms=arms,
+        until=until,
+        also=read_overrides(node.get("also"), "also", complain),
+        file=file,
+    )
+    return study, rest
+
+
+def _split(composer: Composer, overrides: Sequence[str]) -> tuple[str, list[Any], list[str]]:
+    name: Any = None
+    changes, rest = [], []
+    for override in parse_overrides(overrides):
+        text = str(override.input_line)
+        if override.key_or_group == "study":
+            name = override.value()
+        elif override.key_or_group.startswith("study."):
+            changes.append(override)
+        elif not override.is_hydra_override():
+            rest.append(text)
+    if isinstance(name, list):
+        raise LavitError(f"study={name}: several studies at once are not built yet", "run them one after another")
+    known = composer.options("study") if composer.is_group("study") else []
+    if name is None:
+        raise LavitError("no study is named", f"add study=NAME; there is: {', '.join(known)}")
+    if str(name) not in known:
+        raise LavitError(
+            f"there is no study '{name}' in {_shorten(composer.config_dir / 'study')}", did_you_mean(name, known)
+        )
+    return str(name), changes, rest
+
+
+def _shorten(path: Path) -> Path:
+    try:
+        return path.absolute().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _apply(node: dict[Any, Any], changes: Iterable[Any], complain: Complaint) -> None:
+    """Apply `study.KEY=VALUE` overrides to the study; keys that the file does not set may be given without a `+`."""
+    for override in changes:
+        if override.is_sweep_override():
+            raise LavitError(
+                f"'{override.input_line}' names several values where one is taken",
+                "write a list in brackets: study.seeds=[0,1]",
+            )
+        *parents, last = override.key_or_group.split(".")[1:]
+        place: Any = node
+        for part in parents:
+            if not isinstance(place, dict):
+                break
+            place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise complain(override.key_or_group[6:], f"'{override.input_line}' points into what is not a group of keys")
+        if override.is_delete():
+            place.pop(last, None)
+        else:
+            place[last] = override.value()
+
+
+def _check_keys(node: Mapping[Any, Any], complain: Complaint) -> None:
+    for key in node:
+        if key in LATER_KEYS:
+            raise complain(str(key), "not built yet", f"a study may have: {', '.join(KEYS)}")
+        if key not in KEYS:
+            raise complain(str(key), "unknown key", did_you_mean(key, KEYS))
+
+
+def _design(value: Any, complain: Complaint) -> str:
+    word = next(iter(value), None) if isinstance(value, dict) else value
+    if word in LATER_DESIGNS:
+        raise complain("design", f"{value!r} is not built yet", f"there is: {', '.join(DESIGNS)}")
+    if not isinstance(value, str) or value not in DESIGNS:
+        raise complain("design", f"there is no design {value!r}", did_you_mean(value, DESIGNS))
+    return value
+
+
+def _text(value: Any, key: str, complain: Complaint, hint: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise complain(key, "missing" if value is None else f"{value!r} is not a text", hint)
+    return value.strip()
+
+
+def _name(value: Any, complain: Complaint) -> str:
+    text = _text(value, "name", complain, "a short name: its results lie in runs/NAME")
+    if not text.replace("-", "").replace("_", "").replace(".", "").isalnum() or text[0] in ".-":
+        raise complain("name", f"{text!r} cannot be a folder's name", "use letters, digits, '_', '-' and '.'")
+    if text.lower() in RESERVED:
+        raise complain("name", f"{text!r} is the name of another folder under runs/", "choose another")
+    return text
+
+
+def _seeds(value: Any, complain: Complaint) -> tuple[int, ...]:
+    hint = "write how many (seeds: 3 means 0, 1, 2), or list them (seeds: [0, 1, 2])"
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= 1000:
+            raise complain("seeds", f"{value} seeds", hint)
+        return tuple(range(value))
+    numbers = value if isinstance(value, list) else []
+    if not numbers or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers):
+        raise complain("seeds", f"{value!r} are no seeds", hint)
+    if len(set(numbers)) != len(numbers):
+        raise complain("seeds", f"{value!r} names a seed twice", "a seed is a replicate: name each once")
+    return tuple(numbers)
+
+
+def _headline(value: Any, until: Any, complain: Complaint) -> str | None:
+    if value is None and until is not None:
+        return None
+    text = _text(value, "headline", complain, "name the one metric that decides, for example caption/CIDEr")
+    if text.count("/") != 1 or not all(text.split("/")):
+        raise complain("headline", f"{text!r} is not benchmark/metric", "for example caption/CIDEr or vqa/accuracy")
+    return text
+
+
+def _positive(value: Any, key: str, complain: Complaint) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise complain(key, f"{value!r} is not a number above zero")
+    return float(value)
+
+
+def _power(value: Any, complain: Complaint) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != {"sd_seed"}:
+        raise complain("power", f"{value!r}", "write power: {sd_seed: 0.1}, the between-seed SD of the headline")
+    return _positive(value["sd_seed"], "power.sd_seed", complain)
+
+
+def _family(value: Any, complain: Complaint) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        raise complain("family", f"{value!r} is not a list of arm names", "for example [regime=adapter, llm=frozen]")
+    if len(set(value)) != len(value):
+        raise complain("family", f"{value!r} names an arm twice")
+    return tuple(value)
+
+
+def _levels(value: Any, key: str, axes: Mapping[str, Axis], complain: Complaint) -> dict[str, str]:
+    """Check a mapping of axes to levels."""
+    if not isinstance(value, dict):
+        raise complain(key, f"{value!r} is not a mapping of axes to levels", "for example {llm: frozen}")
+    found = {}
+    for axis, level in value.items():
+        if axis not in axes:
+            raise complain(f"{key}.{axis}", f"there is no axis '{axis}'", did_you_mean(axis, axes))
+        found[axis] = axes[axis].read_level(level, f"{key}.{axis}", complain)
+    return found
+
+
+def _arms(value: Any, axes: Mapping[str, Axis], design: str, complain: Complaint) -> dict[str, NamedArm]:
+    if design != "arms":
+        if value is not None:
+            raise complain("arms", f"arms are not used by design: {design}", "write design: arms, or take the arms out")
+        return {}
+    if not isinstance(value, dict) or not value:
+        raise complain("arms", f"{value!r} are no arms", "write arms: {NAME: {AXIS: LEVEL}, ...}")
+    arms = {}
+    for name, body in value.items():
+        key = f"arms.{name}"
+        if not isinstance(name, str) or not name.strip():
+            raise complain(key, f"{name!r} is no name for an arm", "quote it if YAML takes it for something else")
+        body = {} if body is None else body
+        if not isinstance(body, dict):
+            raise complain(key, f"{body!r} is not a mapping", "write {AXIS: LEVEL}, {also: [OVERRIDE]} or both")
+        levels = _levels({k: v for k, v in body.items() if k != "also"}, key, axes, complain)
+        arms[name] = NamedArm(levels, read_overrides(body.get("also"), f"{key}.also", complain))
+    return arms
+
+
+def _default(
+    value: Any, axes: Mapping[str, Axis], arms: Mapping[str, NamedArm], complain: Complaint
+) -> tuple[str, dict[str, str]]:
+    """Return name and levels of the default arm: by default the first level of every axis."""
+    first = {axis.name: axis.default for axis in axes.values()}
+    if value is None or value == "default":
+        return "default", {**first, **(arms["default"].levels if "default" in arms else {})}
+    if isinstance(value, str) and value in arms:
+        return value, {**first, **arms[value].levels}
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",")]
+        if not all(sign for _, sign, _ in pairs):
+            raise complain("default", f"there is no arm '{value}'", did_you_mean(value, ["default", *arms]))
+        value = {axis.strip(): level.strip() for axis, _, level in pairs}
+    return "default", {**first, **_levels(value, "default", axes, complain)}

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from experiments.axes import Axis
+from experiments.errors import Complaint, did_you_mean
+
+_EXAMPLE = "write - when: {AXIS: LEVEL}, and below it why: in words"
 
 
 @dataclass(frozen=True)
@@ -25,3 +31,41 @@ class Void:
 def find_void(voids: tuple[Void, ...], levels: Mapping[str, str]) -> Void | None:
     """Return the first rule that makes these levels void, or None."""
     return next((void for void in voids if void.matches(levels)), None)
+
+
+def read_voids(node: Any, axes: Mapping[str, Axis], complain: Complaint) -> tuple[Void, ...]:
+    """Read the `void` rules of a study; each needs a `when` over its axes and a `why`."""
+    if node is None:
+        return ()
+    if not isinstance(node, list):
+        raise complain("void", f"{node!r} is not a list of rules", _EXAMPLE)
+    voids = []
+    for index, rule in enumerate(node):
+        where = f"void[{index}]"
+        if not isinstance(rule, dict):
+            raise complain(where, f"{rule!r} is not a rule", _EXAMPLE)
+        for key in rule:
+            if key not in ("when", "why"):
+                hint = did_you_mean(key, ("when", "why"))
+                raise complain(f"{where}.{key}", "unknown key", f"{hint}; a text with a comma needs a line of its own or quotes")
+        when, why = rule.get("when"), rule.get("why")
+        if not isinstance(when, dict) or not when:
+            raise complain(f"{where}.when", f"{when!r} names no levels", _EXAMPLE)
+        if not isinstance(why, str) or not why.strip():
+            raise complain(f"{where}.why", "missing", "say why these levels mean nothing together: plan and report print it")
+        voids.append(Void(_read_when(when, where, axes, complain), why.strip()))
+    return tuple(voids)
+
+
+def _read_when(
+    when: Mapping[Any, Any], where: str, axes: Mapping[str, Axis], complain: Complaint
+) -> dict[str, tuple[str, ...]]:
+    covered = {}
+    for axis, value in when.items():
+        if axis not in axes:
+            raise complain(f"{where}.when", f"there is no axis '{axis}'", did_you_mean(axis, axes))
+        values = value if isinstance(value, list) else [value]
+        if not values:
+            raise complain(f"{where}.when.{axis}", "names no level", _EXAMPLE)
+        covered[axis] = tuple(axes[axis].read_level(v, f"{where}.when.{axis}", complain, any_known=True) for v in values)
+    return covered

@@ -1,0 +1,125 @@
+"""What a stage's modules hold and cost: parameters and FLOPs, asked from the modules themselves.
+
+`python -m lavit.count` builds each distinct stage config on the meta device; it runs once, in a child process, because a
+plan must not import torch, and its answers are kept in the store. There is no formula here: one beside the module
+would sooner or later disagree with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.codeversion import source_root
+from experiments.key import digest, without
+
+if TYPE_CHECKING:
+    from experiments.plan import StageJob
+
+MODULE = "lavit.count"
+TIMEOUT_S = 120
+
+
+def add_counts(
+    jobs: Mapping[tuple[str, str], StageJob], store: Path, incidental: Iterable[str] = (), ask: bool = True
+) -> str:
+    """Fill in `counts` of the jobs, from the store or from a child process.
+
+    Args:
+        jobs: (stage, key) -> job, with the jobs that they need among them.
+        store: where answers are kept, in `counts/`.
+        incidental: keys that change no count.
+        ask: whether to start the child process for what is not known yet.
+
+    Returns:
+        A sentence on what could not be counted, or "".
+    """
+    incidental = list(incidental)
+    wanted: dict[str, list[StageJob]] = {}
+    for job in jobs.values():
+        wanted.setdefault(_identity(job, jobs, incidental), []).append(job)
+    found = {name: _read(store, name) for name in wanted}
+    missing = [name for name, counts in found.items() if counts is None]
+    problem = ""
+    if missing and ask:
+        questions = [_question(wanted[name][0], jobs) for name in missing]
+        answers, problem = _ask(questions)
+        for name, counts in zip(missing, answers, strict=False):
+            if isinstance(counts, dict) and "error" not in counts:
+                found[name] = counts
+                problem = _write(store, name, counts) or problem
+    for name, users in wanted.items():
+        for job in users:
+            job.counts = found[name]
+    return problem
+
+
+def _identity(job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidental: list[str]) -> str:
+    question = _question(job, jobs)
+    inputs = {stage: without(config, incidental) for stage, config in question["inputs"].items()}
+    return digest({**question, "config": without(job.config, incidental), "inputs": inputs, "code": job.code})
+
+
+def _question(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> dict[str, Any]:
+    inputs = {stage: jobs[stage, key].config for stage, key in job.needs.items()}
+    return {"stage": job.stage, "config": job.config, "inputs": inputs}
+
+
+def _ask(questions: list[dict[str, Any]]) -> tuple[list[Any], str]:
+    root = source_root()
+    if not root.joinpath(*MODULE.split(".")).with_suffix(".py").is_file():
+        return [], ""
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", MODULE],
+            input=json.dumps(questions),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            cwd=root,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [], f"not counted: {MODULE}: {error}"
+    if child.returncode != 0:
+        last = (child.stderr.strip().splitlines() or ["no message"])[-1]
+        return [], f"not counted: {MODULE} ended with {child.returncode}: {last}"
+    try:
+        answers = json.loads(child.stdout)
+    except ValueError:
+        return [], f"not counted: {MODULE} did not answer in JSON"
+    if not isinstance(answers, list) or len(answers) != len(questions):
+        return [], f"not counted: {MODULE} did not answer every question"
+    errors = {f"{q['stage']}: {a['error']}" for q, a in zip(questions, answers, strict=True) if _failed(a)}
+    return answers, f"not counted: {'; '.join(sorted(errors))}" if errors else ""
+
+
+def _failed(answer: Any) -> bool:
+    return isinstance(answer, dict) and "error" in answer
+
+
+def _read(store: Path, name: str) -> dict[str, Any] | None:
+    try:
+        counts = json.loads((store / "counts" / f"{name}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return counts if isinstance(counts, dict) else None
+
+
+def _write(store: Path, name: str, counts: dict[str, Any]) -> str:
+    """Keep an answer; a store that cannot be written to is no reason not to plan, but it is said."""
+    try:
+        folder = store / "counts"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}.", delete=False) as file:
+            json.dump(counts, file)
+        os.replace(file.name, folder / f"{name}.json")
+    except OSError as error:
+        return f"counts are not kept: {error}"
+    return ""

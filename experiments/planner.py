@@ -1,0 +1,228 @@
+"""Makes a plan: composes every arm, keys every stage, and merges what is the same.
+
+Composition is what costs (about 20 ms a distinct set of group choices), so each arm is composed and resolved once and its
+seeds are set in Python; each subtree is hashed once per arm, however many stages read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.codeversion import CodeVersions, targets
+from experiments.compose import Composer, depends_on_seed, parse_overrides, resolve
+from experiments.cost import add_counts
+from experiments.design import Arm, Design, expand, full_size
+from experiments.errors import LavitError, did_you_mean
+from experiments.key import apply_canonical, digest, nest, select, stage_key, without
+from experiments.pace import Pace
+from experiments.plan import Alternative, Plan, Run, StageJob
+from experiments.power import detectable_effects
+from experiments.stages import StageSpec, read_stages, stage_names
+from experiments.study import Study, read_study
+
+_ALTERNATIVE_ARMS = 64  # above that, comparing designs costs more than the plan itself
+
+
+@dataclass
+class _ArmConfig:
+    """One arm at one seed (or at every seed, where no value depends on it), ready to be keyed."""
+
+    config: dict[str, Any]  # resolved, canonical drops applied
+    dropped: list[str]
+    scale: str
+    subtrees: dict[str, Any] = field(default_factory=dict)  # read key -> subtree
+    digests: dict[str, str] = field(default_factory=dict)  # read key -> digest
+    targets: dict[str, list[str]] = field(default_factory=dict)  # read key -> `_target_`s in it
+    versions: dict[str, str] = field(default_factory=dict)  # stage -> code version
+
+
+class Planner:
+    """Plans studies and single runs over one config folder; see `experiments.plan.make_plan`."""
+
+    def __init__(
+        self,
+        config_dir: Path | None = None,
+        runs_dir: Path | None = None,
+        is_done: Callable[[str, str], bool] | None = None,
+        count: bool = True,
+    ):
+        self.composer = Composer(config_dir)
+        self.runs_dir = runs_dir
+        self.is_done = is_done
+        self.count = count
+        self.codes = CodeVersions()
+        self._pace: dict[tuple[Path, str], Pace] = {}
+
+    def plan_study(self, overrides: Sequence[str]) -> Plan:
+        """Plan the study that the overrides name."""
+        study, rest = read_study(self.composer, overrides, stage_names)
+        design = expand(study)
+        plan = self._assemble(study, design, rest)
+        plan.overrides = _without_hydra(overrides)
+        _refuse_twins(plan)
+        plan.effects = detectable_effects(study, design)
+        plan.alternative = self._alternative(study, rest, plan)
+        return plan
+
+    def plan_run(self, overrides: Sequence[str]) -> Plan:
+        """Plan one run without a study."""
+        rest, until = [], None
+        for override in parse_overrides(_without_hydra(overrides)):
+            if override.key_or_group == "study.until":
+                until = override.value()
+            elif override.key_or_group.split(".")[0] == "study":
+                raise LavitError(f"'{override.input_line}': one run has no study", "use `lavit run` for a study")
+            else:
+                rest.append(str(override.input_line))
+        config = self.composer.compose(rest)
+        seed = config.get("seed", 0)
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise LavitError(f"seed={seed}: a seed is a whole number from 0")
+        if until is not None and until not in (known := list(read_stages(config.stages))):
+            raise LavitError(f"study.until={until}: there is no such stage", did_you_mean(until, known))
+        study = Study("train", "One run, without a study.", "arms", {}, (), (seed,), None, {}, until=until)
+        rest = [text for text in rest if parse_overrides([text])[0].key_or_group != "seed"]
+        plan = self._assemble(study, Design((Arm("default", "default", {}, ()),), ()), rest)
+        plan.overrides = _without_hydra(overrides)
+        return plan
+
+    def _assemble(self, study: Study, design: Design, rest: Sequence[str], count: bool | None = None) -> Plan:
+        plan = Plan(study, design, [], {}, [], list(rest), Path("runs"))
+        incidental: list[str] = []
+        for arm in design.arms:
+            overrides = [*study.also, *rest, *arm.overrides]
+            try:
+                config = self.composer.compose(overrides)
+            except LavitError as error:
+                where = f"{study.file}: in the arm '{arm.name}': " if study.file else ""
+                raise LavitError(where + error.message, error.hint) from error
+            each_seed, plain = depends_on_seed(config), resolve(config)
+            if not plan.stages:
+                incidental = [str(key) for key in plain.get("incidental") or []]
+                plan.stages = list(read_stages(plain.get("stages"), study.until))
+                plan.runs_dir = Path(self.runs_dir or str(plain.get("runs", "runs")))
+            specs = read_stages(plain.get("stages"), study.until)
+            scale = self.composer.choices(overrides).get("scale", "")
+            prepared = _prepare(plain, specs.values(), incidental, scale)
+            for seed in study.seeds:
+                if each_seed:
+                    config.seed = seed
+                    prepared = _prepare(resolve(config), specs.values(), incidental, scale)
+                repeat = [*overrides, f"seed={seed}", *([f"study.until={study.until}"] if study.until else [])]
+                self._add_run(plan, Run(arm.name, seed, arm.levels, repeat, {}, {}), specs, prepared)
+        plan.jobs = {
+            (job.stage, job.key): job for stage in plan.stages for job in plan.jobs.values() if job.stage == stage
+        }
+        self._look_up(plan)
+        if count is not False:
+            problem = add_counts(plan.jobs, plan.store_dir, incidental, ask=self.count)
+            plan.remarks.extend([problem] if problem else [])
+        return plan
+
+    def _add_run(self, plan: Plan, run: Run, specs: Mapping[str, StageSpec], arm: _ArmConfig) -> None:
+        run.config = {**arm.config, "seed": run.seed}
+        for spec in specs.values():
+            reads = [key for key in spec.reads if key in arm.subtrees]
+            if spec.name not in arm.versions:
+                found = [target for key in reads for target in arm.targets[key]]
+                arm.versions[spec.name] = self.codes.version(spec.run, [{"_target_": name} for name in found])
+            needs = {stage: run.stage_keys[stage] for stage in spec.needs}
+            code = arm.versions[spec.name]
+            seed = run.seed if spec.seeded else None
+            key = stage_key(spec.name, {name: arm.digests[name] for name in reads}, seed, code, needs)
+            run.stage_keys[spec.name] = key
+            job = plan.jobs.get((spec.name, key))
+            if job is None:
+                config = nest({name: arm.subtrees[name] for name in reads})
+                job = StageJob(spec.name, key, spec.run, config, seed or 0, needs, code, arm.scale, run.overrides)
+                plan.jobs[spec.name, key] = job
+            job.runs.append((run.arm, run.seed))
+        plan.runs.append(run)
+
+    def _look_up(self, plan: Plan) -> None:
+        """Fill in what is done and how long the rest takes."""
+        is_done = self.is_done
+        if is_done is None:
+            from experiments.store import Store
+
+            is_done = Store(plan.runs_dir).is_done
+        scale = plan.runs[0].config.get("scale") if plan.runs else None
+        for job in plan.jobs.values():
+            job.done = is_done(job.stage, job.key)
+            pace = self._pace.setdefault((plan.store_dir, job.scale), Pace(plan.store_dir, scale, job.scale))
+            job.seconds, job.seconds_from = pace.estimate(job.stage, job.config)
+
+    def _alternative(self, study: Study, rest: Sequence[str], plan: Plan) -> Alternative | None:
+        """The other design over the same axes, priced, so that the reader may choose."""
+        other = {"full": "one_at_a_time", "one_at_a_time": "full"}.get(study.design)
+        varied = [axis for axis in study.axes.values() if len(axis.levels) > 1]
+        if other is None or len(varied) < 2 or (other == "full" and full_size(study) > _ALTERNATIVE_ARMS):
+            return None
+        try:
+            design = expand(study, other)
+            found = self._assemble(study, design, rest, count=False)
+            _refuse_twins(found)
+        except LavitError as error:
+            plan.remarks.append(f"design: {other} would be refused: {error.message}")
+            return None
+        effects = tuple(detectable_effects(study, design))
+        return Alternative(other, len(design.arms), len(found.runs), len(found.jobs), found.seconds(left=True), effects)
+
+
+def _prepare(plain: dict[str, Any], specs: Any, incidental: Sequence[str], scale: str) -> _ArmConfig:
+    """Apply canonical drops, then cut out and hash every subtree that a stage reads."""
+    config, dropped = apply_canonical(plain, plain.get("canonical"))
+    arm = _ArmConfig(config, dropped, scale)
+    keyed = without(config, incidental)
+    for spec in specs:
+        for key in spec.reads:
+            if key in arm.digests:
+                continue
+            try:
+                arm.subtrees[key] = select(config, key)
+            except KeyError:
+                if any(key == gone or key.startswith(f"{gone}.") for gone in dropped):
+                    continue
+                raise LavitError(
+                    f"stages.{spec.name}.reads names '{key}', which the config does not have", did_you_mean(key, config)
+                ) from None
+            arm.digests[key] = digest(select(keyed, key)) if key not in incidental else ""
+            arm.targets[key] = list(targets(arm.subtrees[key]))
+    return arm
+
+
+def _refuse_twins(plan: Plan) -> None:
+    """Two arms that come out as the same run would count one result twice."""
+    if plan.study.until is not None or not plan.runs:
+        return
+    first: dict[tuple[str, ...], Run] = {}
+    for run in plan.runs:
+        if run.seed != plan.study.seeds[0]:
+            continue
+        twin = first.setdefault(tuple(run.stage_keys.values()), run)
+        if twin is run:
+            continue
+        rule = next(
+            (
+                str(rule["why"])
+                for rule in run.config.get("canonical") or []
+                if any(axis in rule.get("drop", []) for axis in run.levels if run.levels[axis] != twin.levels[axis])
+            ),
+            None,
+        )
+        differing = {axis: level for axis, level in run.levels.items() if level != twin.levels.get(axis)}
+        reason = f" ({rule})" if rule else ""
+        raise LavitError(
+            f"{plan.study.file}: the arms '{twin.name.split(' · ')[0]}' and '{run.arm}' are one and the same run: "
+            f"{', '.join(f'{a}={v}' for a, v in differing.items()) or 'their overrides'} changes nothing there{reason}",
+            "take one of them out, or add a void rule for the combination, with its why",
+        )
+
+
+def _without_hydra(overrides: Sequence[str]) -> list[str]:
+    return [str(o.input_line) for o in parse_overrides(overrides) if not o.is_hydra_override()]
+
+
