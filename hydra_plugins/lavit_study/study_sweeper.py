@@ -1,7 +1,6 @@
 """`hydra/sweeper=study`: a multirun is a study; its jobs are the distinct stages that are missing in the store."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: see fork_launcher.py.
 from dataclasses import dataclass
 from typing import Any
 
