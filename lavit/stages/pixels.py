@@ -60,8 +60,9 @@ class PixelTraining(StageModule):
         amount_B11 = torch.rand(len(standard_BNC), 1, 1, generator=generator) * self.settings.noise
         standard_BNC = standard_BNC + amount_B11 * torch.randn(standard_BNC.shape, generator=generator)
         error_BNP = self.decoder.raw(standard_BNC) - patchify(batch["images"].float() / 255, self.patch)
-        total = error_BNP.abs().mean()
-        return total, {"l1": total.detach()}
+        squared, absolute = (error_BNP**2).mean(), error_BNP.abs().mean()
+        total = self.settings.loss.squared * squared + self.settings.loss.absolute * absolute
+        return total, {"squared": squared.detach(), "absolute": absolute.detach()}
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:

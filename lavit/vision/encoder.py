@@ -58,6 +58,9 @@ class VisionEncoder(nn.Module):
             layers += [nn.Conv2d(channels, wide, 3, stride=2, padding=1), nn.GELU()]
             channels = wide
         self.stem = nn.Sequential(*layers, nn.Conv2d(width, width, 1))
+        # Beside the stem, the plain linear patch embedding of a ViT: it carries pixels into the residual stream as they
+        # are, which the convolutions learn to do only slowly.
+        self.linear = nn.Linear(patch * patch * 3, width)
         self.place_NC = nn.Parameter(torch.zeros(self.num_patches, width))
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(blocks))
         init_transformer(self.blocks)
@@ -67,7 +70,7 @@ class VisionEncoder(nn.Module):
         """Features [B, N, C] of uint8 images [B, H, W, 3]."""
         pixels_BHWC = scale_pixels(images_BHWC).to(self.place_NC.device)
         x_BCHW = self.stem(pixels_BHWC.permute(0, 3, 1, 2))
-        x_BNC = x_BCHW.flatten(2).transpose(1, 2) + self.place_NC
+        x_BNC = x_BCHW.flatten(2).transpose(1, 2) + self.linear(patchify(pixels_BHWC, self.patch)) + self.place_NC
         for block in self.blocks:
             x_BNC = block(x_BNC)
         return x_BNC
