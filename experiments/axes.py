@@ -19,7 +19,9 @@ class Axis:
 
     name: str
     levels: dict[str, tuple[str, ...]]  # level name -> overrides that make it
-    kind: str = "group"  # group: levels of a config group | key: values of one key | map: several overrides a level
+    kind: str = (
+        "group"  # group: levels of a config group | key: values of one key | map: several overrides a level
+    )
     key: str = ""  # the group or the key that varies; empty for a map
     known: tuple[str, ...] = ()  # every level that the group has, used by this study or not
     narrowed: bool = False  # whether the command line fixed it to one level
@@ -36,7 +38,8 @@ class Axis:
             value: what the file says.
             key: where it says it, for the message.
             complain: makes the error.
-            any_known: also accept a level of the group that this study does not use (in `void`, where it never matches).
+            any_known: also accept a level of the group that this study does not use (in `void`, where it
+                never matches).
         """
         name = level_name(value)
         if self.kind != "key" and isinstance(value, bool):
@@ -59,7 +62,11 @@ def read_axes(
     if node is None and not required:
         node = {}
     if not isinstance(node, dict) or (required and not node):
-        raise complain("axes", f"{node!r} are no axes", "write axes: {NAME: [LEVEL, LEVEL]}; the first level is the default")
+        raise complain(
+            "axes",
+            f"{node!r} are no axes",
+            "write axes: {NAME: [LEVEL, LEVEL]}; the first level is the default",
+        )
     axes = {}
     for name, body in node.items():
         if not isinstance(name, str):
@@ -70,12 +77,15 @@ def read_axes(
 
 
 def read_overrides(value: Any, key: str, complain: Complaint) -> tuple[str, ...]:
-    """Read a list of Hydra overrides (or a single one); each must parse, and may touch neither study, seed nor hydra."""
+    """Read a list of Hydra overrides (or a single one); each must parse, and may touch neither study, seed
+    nor hydra."""
     if value is None:
         return ()
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise complain(key, f"{value!r} is not a list of overrides", "write them as [train.steps=200, optimizer.lr=1e-4]")
+        raise complain(
+            key, f"{value!r} is not a list of overrides", "write them as [train.steps=200, optimizer.lr=1e-4]"
+        )
     for text in texts:
         try:
             override = parse_overrides([text])[0]
@@ -83,7 +93,11 @@ def read_overrides(value: Any, key: str, complain: Complaint) -> tuple[str, ...]
             raise complain(key, error.message, error.hint) from error
         top = override.key_or_group.split(".")[0].split("/")[0]
         if top in ("study", "seed", "hydra", "runs"):
-            raise complain(key, f"'{text}' may not set {top} here", "seeds belong under `seeds`; the rest on the command line")
+            raise complain(
+                key,
+                f"'{text}' may not set {top} here",
+                "seeds belong under `seeds`; the rest on the command line",
+            )
     return tuple(texts)
 
 
@@ -105,7 +119,11 @@ def _write(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(_write(item) for item in value) + "]"
     if isinstance(value, str):
-        if value and all(c.isalnum() or c in "_./-" for c in value) and parse_overrides([f"k={value}"])[0].value() == value:
+        if (
+            value
+            and all(c.isalnum() or c in "_./-" for c in value)
+            and parse_overrides([f"k={value}"])[0].value() == value
+        ):
             return value
         return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
     return json.dumps(value)
@@ -132,13 +150,15 @@ def _read_axis(name: str, body: Any, composer: Composer, complain: Complaint) ->
 def _read_group_axis(name: str, group: str, body: Any, composer: Composer, complain: Complaint) -> Axis:
     where = f"axes.{name}"
     known = tuple(composer.options(group))
-    levels = {}
+    levels: dict[str, tuple[str, ...]] = {}
     for level in _list(body, where, complain):
         if isinstance(level, bool):
             raise complain(where, f"{level_name(level)} is not a level of '{group}'", _BOOLEANS)
         text = level_name(level)
         if text not in known:
-            raise complain(where, f"there is no level '{text}' in the config group '{group}'", did_you_mean(text, known))
+            raise complain(
+                where, f"there is no level '{text}' in the config group '{group}'", did_you_mean(text, known)
+            )
         if text in levels:
             raise complain(where, f"the level '{text}' is there twice")
         levels[text] = (f"{group}={text}",)
@@ -212,7 +232,9 @@ def _refuse_overlap(axes: dict[str, Axis], complain: Complaint) -> None:
                 )  # fmt: skip
 
 
-def _narrow(axes: dict[str, Axis], composer: Composer, overrides: Sequence[str]) -> tuple[dict[str, Axis], list[str]]:
+def _narrow(
+    axes: dict[str, Axis], composer: Composer, overrides: Sequence[str]
+) -> tuple[dict[str, Axis], list[str]]:
     by_key = {axis.key: axis for axis in axes.values() if axis.key}
     by_name = {axis.name: axis for axis in axes.values() if axis.kind == "map"}
     inside = {
@@ -234,10 +256,14 @@ def _narrow(axes: dict[str, Axis], composer: Composer, overrides: Sequence[str])
         if axis is None or override.is_delete():
             rest.append(text)
             continue
-        composer.compose((text,) if axis.kind != "map" else ())  # an unknown level is refused here, with the nearest right one
+        composer.compose(
+            (text,) if axis.kind != "map" else ()
+        )  # an unknown level is refused here, with the nearest right one
         name = level_name(override.value())
         if axis.kind == "map" and name not in axis.levels:
-            raise LavitError(f"'{text}': the axis '{axis.name}' has no level '{name}'", did_you_mean(name, axis.levels))
+            raise LavitError(
+                f"'{text}': the axis '{axis.name}' has no level '{name}'", did_you_mean(name, axis.levels)
+            )
         made = axis.levels.get(name, (text,))
         axes[axis.name] = Axis(axis.name, {name: made}, axis.kind, axis.key, axis.known, narrowed=True)
     return axes, rest

@@ -1,9 +1,10 @@
 """The version of the code that a stage runs: a hash of the syntax trees that it imports.
 
-A commit hash would retrain everything after an edit of the README. So the modules that a stage's function imports are
-found, transitively and without importing them, by reading their import statements; comments, docstrings and layout do
-not count. Modules that a config names in a `_target_` are followed as well. Only the packages that make results are
-looked at (`lavit`, `evals`): the engine may change how a job is launched, never what it computes.
+A commit hash would retrain everything after an edit of the README. So the modules that a stage's function
+imports are found, transitively and without importing them, by reading their import statements; comments,
+docstrings and layout do not count. Modules that a config names in a `_target_` are followed as well. Only the
+packages that make results are looked at (`lavit`, `evals`): the engine may change how a job is launched,
+never what it computes.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class CodeVersions:
             if self._locate(run) is None:
                 raise LavitError(
                     f"the stage function '{run}' is not there: no module of that name under {self.root}",
-                    "stages.<stage>.run in conf/config.yaml is the dotted path of a function in lavit/ or evals/",
+                    "stages.STAGE.run in conf/config.yaml: the dotted path of a function in lavit/ or evals/",
                 )
             digest = hashlib.sha256()
             for module in sorted(self.modules(starts)):
@@ -65,7 +66,8 @@ class CodeVersions:
         return self._versions[starts]
 
     def modules(self, starts: Iterable[str]) -> set[str]:
-        """All modules of our packages that the dotted names import, transitively, with the packages they lie in."""
+        """All modules of our packages that the dotted names import, transitively, with the packages they lie
+        in."""
         found: set[str] = set()
         waiting = [module for name in starts if (module := self._locate(name)) is not None]
         while waiting:
@@ -79,7 +81,8 @@ class CodeVersions:
         return found
 
     def _locate(self, name: str) -> str | None:
-        """The module that a dotted name lies in: the name itself, or what is left without attributes at its end."""
+        """The module that a dotted name lies in: the name itself, or what is left without attributes at its
+        end."""
         while name:
             if name.split(".")[0] not in self.packages:
                 return None
@@ -118,14 +121,17 @@ def targets(config: Any) -> Iterator[str]:
 
 
 def read_module(path: Path, package: str) -> tuple[str, frozenset[str]]:
-    """Return the hash of a file's syntax tree and the dotted names that it imports; unchanged files are not read again."""
+    """Return the hash of a file's syntax tree and the dotted names that it imports; unchanged files are not
+    read again."""
     stat = path.stat()
     known = (str(path), stat.st_mtime_ns, stat.st_size)
     if known not in _parsed:
         try:
             tree = ast.parse(path.read_bytes(), filename=str(path))
         except SyntaxError as error:
-            raise LavitError(f"{path}, line {error.lineno}: {error.msg}", "a stage that imports it cannot run") from error
+            raise LavitError(
+                f"{path}, line {error.lineno}: {error.msg}", "a stage that imports it cannot run"
+            ) from error
         _parsed[known] = (hash_tree(tree), frozenset(_imports(tree, package)))
     return _parsed[known]
 
@@ -133,7 +139,8 @@ def read_module(path: Path, package: str) -> tuple[str, frozenset[str]]:
 def hash_tree(tree: ast.AST) -> str:
     """Hash a syntax tree without docstrings; positions, comments and layout are not part of a tree.
 
-    Empty and absent fields are left out, so that a Python version that adds a field to a node changes no hash.
+    Empty and absent fields are left out, so that a Python version that adds a field to a node changes no
+    hash.
     """
     digest = hashlib.sha256()
     parts: list[str] = []
@@ -167,14 +174,22 @@ def _write(node: Any, parts: list[str]) -> None:
 
 
 def _has_docstring(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or not node.body:
+    if (
+        not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        or not node.body
+    ):
         return False
     first = node.body[0]
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """Dotted names that a module imports, also inside functions; what only a type checker sees is left out."""
+    """Dotted names that a module imports, also inside functions; what only a type checker sees is left
+    out."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()

@@ -1,9 +1,9 @@
 """Hydra composition in-process: a config folder and overrides become one plain, resolved dictionary.
 
-Hydra's own `compose` builds its `hydra` node and reads every file anew each time (45-80 ms a call). A `Composer` keeps
-the files it has read, leaves the `hydra` node out and composes each distinct set of group choices once; value overrides
-are then applied to a copy by Hydra's own function, so that the result is the same. Nothing global is touched, so this
-also works inside a running Hydra application.
+Hydra's own `compose` builds its `hydra` node and reads every file anew each time (45-80 ms a call). A
+`Composer` keeps the files it has read, leaves the `hydra` node out and composes each distinct set of group
+choices once; value overrides are then applied to a copy by Hydra's own function, so that the result is the
+same. Nothing global is touched, so this also works inside a running Hydra application.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +41,30 @@ def config_folder() -> Path:
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Parse command-line overrides by Hydra's grammar; one that does not parse is refused by name."""
-    parser = OverridesParser.create()
-    parsed = []
-    for text in overrides:
-        try:
-            parsed.append(parser.parse_override(text))
-            if not parsed[-1].key_or_group:
-                raise HydraException("the key is missing")
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
-            raise LavitError(
-                f"'{text}' is not an override: {reason}", "write key=value, for example train.steps=200 or llm=frozen"
-            ) from error
-    return parsed
+    return [_parse_override(text) for text in overrides]
+
+
+@lru_cache(maxsize=4096)
+def _parse_override(text: str) -> Override:
+    try:
+        override = OverridesParser.create().parse_override(text)
+        if not override.key_or_group:
+            raise HydraException("the key is missing")
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise LavitError(
+            f"'{text}' is not an override: {reason}",
+            "write key=value, for example train.steps=200 or llm=frozen",
+        ) from error
+    return override
 
 
 class Composer:
     """Composes one config folder, many times over.
 
     Args:
-        config_dir: the folder that holds config.yaml and the groups; by default the one that ships with the packages.
+        config_dir: the folder that holds config.yaml and the groups; by default the one that ships with the
+            packages.
     """
 
     def __init__(self, config_dir: Path | None = None, config_name: str = "config"):
@@ -75,7 +80,9 @@ class Composer:
 
     def groups(self) -> list[str]:
         """Names of the config groups, `study` included."""
-        return sorted(path.name for path in self.config_dir.iterdir() if path.is_dir() and path.name != "hydra")
+        return sorted(
+            path.name for path in self.config_dir.iterdir() if path.is_dir() and path.name != "hydra"
+        )
 
     def is_group(self, name: str) -> bool:
         """Whether there is a config group of that name (`a/b` for a nested one)."""
@@ -90,22 +97,26 @@ class Composer:
         )
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """Return the composed config, interpolations unresolved, as a copy that is the caller's own.
+        """Return the composed config, interpolations unresolved. It is shared between calls: copy it to
+        change it.
 
         Raises:
-            LavitError: an override that does not parse, an unknown key or group option (with the nearest right one), or
-                a value of the wrong kind.
+            LavitError: an override that does not parse, an unknown key or group option (with the nearest
+                right one), or a value of the wrong kind.
         """
         groups, values = self._split(overrides)
-        base, _ = self._compose_groups(groups)
-        config = copy.deepcopy(base)
+        config, _ = self._compose_groups(groups)
+        if values:
+            config = copy.deepcopy(config)
         for override in values:
             _check_value_override(override, config)
             try:
                 ConfigLoaderImpl._apply_overrides_to_config([override], config)
             except (HydraException, OmegaConfBaseException) as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
-                raise LavitError(f"the override '{override.input_line}' cannot be applied: {reason}") from error
+                raise LavitError(
+                    f"the override '{override.input_line}' cannot be applied: {reason}"
+                ) from error
         return config
 
     def choices(self, overrides: Sequence[str]) -> dict[str, str]:
@@ -156,7 +167,7 @@ class Composer:
                     repo=self._repo,
                     config_name=self.config_name,
                     overrides_list=groups,
-                    prepend_hydra=True,  # so that a config may choose its launcher; its node is left out below
+                    prepend_hydra=True,  # a config may choose its launcher; the node is left out below
                     skip_missing=False,
                 )
                 config = self._loader._compose_config_from_defaults_list(
@@ -169,16 +180,20 @@ class Composer:
             OmegaConf.set_struct(config, False)
             config.pop("hydra", None)
             OmegaConf.set_struct(config, True)
-            self._composed[cache_key] = (config, dict(defaults.overrides.known_choices))
+            choices = {group: str(option) for group, option in defaults.overrides.known_choices.items()}
+            self._composed[cache_key] = (config, choices)
         return self._composed[cache_key]
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """Return the config as plain data with every interpolation resolved; one that cannot be is refused by name."""
+    """Return the config as plain data with every interpolation resolved; one that cannot be is refused by
+    name."""
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise LavitError(f"the config key '{error.full_key}' has no value yet (???)", "give it one: KEY=VALUE") from error
+        raise LavitError(
+            f"the config key '{error.full_key}' has no value yet (???)", "give it one: KEY=VALUE"
+        ) from error
     except (InterpolationResolutionError, OmegaConfBaseException) as error:
         key = getattr(error, "full_key", None)
         reason = str(error).splitlines()[0]
@@ -188,8 +203,12 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 
 
 def depends_on_seed(config: DictConfig) -> bool:
-    """Whether any value of the unresolved config refers to `seed` (then each seed has to be resolved by itself)."""
-    return any(isinstance(v, str) and _SEED.search(v) for _, v in leaves(OmegaConf.to_container(config, resolve=False)))
+    """Whether any value of the unresolved config refers to `seed` (then each seed has to be resolved by
+    itself)."""
+    return any(
+        isinstance(v, str) and _SEED.search(v)
+        for _, v in leaves(OmegaConf.to_container(config, resolve=False))
+    )
 
 
 def compose(overrides: Sequence[str], config_dir: Path | None = None) -> dict[str, Any]:
@@ -198,7 +217,8 @@ def compose(overrides: Sequence[str], config_dir: Path | None = None) -> dict[st
 
 
 def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted key, value) of every leaf of nested dictionaries; lists count as leaves' parents by index."""
+    """Yield (dotted key, value) of every leaf of nested dictionaries; lists count as leaves' parents by
+    index."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
@@ -213,7 +233,9 @@ def _check_value_override(override: Override, config: DictConfig) -> None:
     """Refuse a key that is not there and a value of another kind than the one that it replaces."""
     key = override.key_or_group
     if override.package is not None:
-        raise LavitError(f"'{override.input_line}' chooses from a config group, but there is no group '{key}'")
+        raise LavitError(
+            f"'{override.input_line}' chooses from a config group, but there is no group '{key}'"
+        )
     if override.is_add() or override.is_force_add():
         return
     node: Any = config
@@ -231,7 +253,7 @@ def _check_value_override(override: Override, config: DictConfig) -> None:
     if override.is_delete():
         return
     new = override.value()
-    if isinstance(new, str) and "${" in new or new is None or node is None:
+    if new is None or node is None or (isinstance(new, str) and "${" in new):
         return
     if _kind(node) not in (_kind(new), "text"):
         raise LavitError(
@@ -240,7 +262,13 @@ def _check_value_override(override: Override, config: DictConfig) -> None:
         )
 
 
-_KINDS = {"number": "a number", "bool": "true or false", "text": "text", "list": "a list", "dict": "a group of keys"}
+_KINDS = {
+    "number": "a number",
+    "bool": "true or false",
+    "text": "text",
+    "list": "a list",
+    "dict": "a group of keys",
+}
 
 
 def _kind(value: Any) -> str:
@@ -276,5 +304,9 @@ def _unknown_key(
         found = nearest(".".join(parts), everything)
         right = f"{found}=..." if found else ""
     hint = f"did you mean {right}? " if right else ""
-    listed = f"({parent or 'the config'} has: {', '.join(siblings)})" if siblings else f"('{parent}' is a single value)"
+    listed = (
+        f"({parent or 'the config'} has: {', '.join(siblings)})"
+        if siblings
+        else f"('{parent}' is a single value)"
+    )
     return LavitError(f"unknown key in '{override.input_line}': {where}", hint + listed)

@@ -1,8 +1,8 @@
 """What a stage's modules hold and cost: parameters and FLOPs, asked from the modules themselves.
 
-`python -m lavit.count` builds each distinct stage config on the meta device; it runs once, in a child process, because a
-plan must not import torch, and its answers are kept in the store. There is no formula here: one beside the module
-would sooner or later disagree with it.
+`python -m lavit.count` builds each distinct stage config on the meta device; it runs once, in a child
+process, because a plan must not import torch, and its answers are kept in the store. There is no formula
+here: one beside the module would sooner or later disagree with it.
 """
 
 from __future__ import annotations

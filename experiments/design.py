@@ -52,7 +52,8 @@ def expand(study: Study, design: str | None = None) -> Design:
         design: another design than the study's own (`full` or `one_at_a_time`), to compare with.
 
     Raises:
-        LavitError: the default arm is void, a named arm is void, two arms are the same, or `family` names no arm.
+        LavitError: the default arm is void, a named arm is void, two arms are the same, or `family` names no
+            arm.
     """
     design = design or study.design
     void = find_void(study.voids, study.default)
@@ -73,7 +74,8 @@ def expand(study: Study, design: str | None = None) -> Design:
         for name in study.family:
             if name not in others:
                 raise LavitError(
-                    f"{study.file}: family: '{name}' is not an arm that is compared", did_you_mean(name, others)
+                    f"{study.file}: family: '{name}' is not an arm that is compared",
+                    did_you_mean(name, others),
                 )
     return found
 
@@ -85,7 +87,8 @@ def arm_name(study: Study, levels: Mapping[str, str]) -> str:
 
 
 def slugify(name: str) -> str:
-    """A name as a file name of at most 80 characters: `regime=adapter, llm=frozen` -> `regime-adapter_llm-frozen`."""
+    """A name as a file name of at most 80 characters: `regime=adapter, llm=frozen` ->
+    `regime-adapter_llm-frozen`."""
     text = re.sub(r"[^A-Za-z0-9_.-]+", "-", name.replace(", ", "_")).strip("-.") or "arm"
     return text if len(text) <= 80 else f"{text[:71]}-{_digest(name)}"
 
@@ -107,7 +110,8 @@ def matched_pairs(arms: Iterable[Arm], axis: str, low: str, high: str) -> list[t
 
 
 def crossed(arms: Iterable[Arm], first: str, second: str) -> bool:
-    """Whether two axes' interaction can be estimated: four arms that cross two levels of each, all else equal."""
+    """Whether two axes' interaction can be estimated: four arms that cross two levels of each, all else
+    equal."""
     seen: dict[tuple[tuple[str, str], ...], set[tuple[str, str]]] = {}
     for arm in arms:
         others = tuple((a, v) for a, v in arm.levels.items() if a not in (first, second))
@@ -152,7 +156,7 @@ def _arm(study: Study, levels: Levels, note: str = "") -> Arm:
 def _full(study: Study) -> Design:
     if full_size(study) > MAX_ARMS:
         raise LavitError(
-            f"{study.file}: design: full over these axes has {full_size(study)} combinations, more than {MAX_ARMS}",
+            f"{study.file}: design: full has {full_size(study)} combinations here, more than {MAX_ARMS}",
             "take levels out, or write design: one_at_a_time",
         )
     arms, removed = [], _Removals()
@@ -182,13 +186,18 @@ def _one_at_a_time(study: Study) -> Design:
                 continue
             extra = ", ".join(f"{a}={moved[a]}" for a in differences(moved, levels))
             arms.append(
-                _arm(study, moved, f"{axis.name}={level} alone is void ({void.why}): moved to the nearest valid arm, {extra}")
+                _arm(
+                    study,
+                    moved,
+                    f"{axis.name}={level} alone is void ({void.why}): nearest valid arm, {extra}",
+                )
             )
     return Design(tuple(arms), removed.collect())
 
 
 def _nearest_valid(study: Study, axis: str, level: str) -> Levels | None:
-    """The valid combination with that level that differs from the default in the fewest axes (the first of equals)."""
+    """The valid combination with that level that differs from the default in the fewest axes (the first of
+    equals)."""
     others = [a for a in study.axes.values() if a.name != axis and len(a.levels) > 1]
     for count in range(1, len(others) + 1):
         for changed in itertools.combinations(others, count):
@@ -202,7 +211,7 @@ def _nearest_valid(study: Study, axis: str, level: str) -> Levels | None:
 
 
 def _named(study: Study) -> Design:
-    arms = []
+    arms: list[Arm] = []
     names = [study.default_arm, *(name for name in study.arms if name != study.default_arm)]
     for name in names:
         named = study.arms.get(name)
@@ -211,14 +220,17 @@ def _named(study: Study) -> Design:
         void = find_void(study.voids, levels)
         if void is not None:
             raise LavitError(
-                f"{study.file}: arms.{name}: is void: {void.describe()} ({void.why})", "take the arm or the rule out"
+                f"{study.file}: arms.{name}: is void: {void.describe()} ({void.why})",
+                "take the arm or the rule out",
             )
         also = named.also if named is not None else ()
         made = _arm(study, levels)
         arm = Arm(name, slugify(name), levels, (*made.overrides, *also))
         twin = next((a for a in arms if a.overrides == arm.overrides), None)
         if twin is not None:
-            raise LavitError(f"{study.file}: arms.{name}: is the same as the arm '{twin.name}'", "take one of them out")
+            raise LavitError(
+                f"{study.file}: arms.{name}: is the same as the arm '{twin.name}'", "take one of them out"
+            )
         arms.append(arm)
     return Design(tuple(arms), ())
 

@@ -1,4 +1,5 @@
-"""The one error that a user is meant to see: a sentence that names what is wrong, and a hint that says what to do."""
+"""The one error that a user is meant to see: a sentence that names what is wrong, and a hint that says what
+to do."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from collections.abc import Iterable
 
 
 class LavitError(Exception):
-    """A mistake in a file, an override or a folder; the command line prints it on one screen, without a traceback.
+    """A mistake in a file, an override or a folder; the command line prints it on one screen, without a
+    traceback.
 
     Args:
         message: what is wrong, naming the file, the key and the value.
@@ -40,9 +42,9 @@ def nearest(word: object, known: Iterable[object]) -> str | None:
 
 def did_you_mean(word: object, known: Iterable[object]) -> str:
     """Return "did you mean X?" when something is near, else the list of what there is."""
-    known = [str(k) for k in known]
-    near = nearest(word, known)
-    listed = ", ".join(known) if known else "nothing"
+    names = [str(k) for k in known]
+    near = nearest(word, names)
+    listed = ", ".join(names) if names else "nothing"
     return f"did you mean '{near}'? (there is: {listed})" if near else f"there is: {listed}"
 
 

@@ -1,8 +1,8 @@
 """How long stages take, learned from finished ones; where nothing is finished, a rough figure that says so.
 
-A finished stage counts when it has the same name and scale. Of those, the ones whose config differs in the fewest values
-are taken (an adapter is timed by adapters once there is one), scaled by optimizer steps, and their median is the
-estimate.
+A finished stage counts when it has the same name and scale. Of those, the ones whose config differs in the
+fewest values are taken (an adapter is timed by adapters once there is one), scaled by optimizer steps, and
+their median is the estimate.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Pace:
 
     Args:
         store: the folder of finished stages.
-        scale: the config's `scale` node: its `name`, `seconds.<stage>` (rough) and `steps.<stage>` (what they are for).
+        scale: the config's `scale` node: its `name`, `seconds.<stage>` (rough) and `steps.<stage>` (what they
+            are for).
         choice: the name of the scale.
     """
 
@@ -49,8 +50,9 @@ class Pace:
         self.store = store
         self.choice = choice
         node = scale if isinstance(scale, Mapping) else {}
-        self._rough = node.get("seconds") if isinstance(node.get("seconds"), Mapping) else {}
-        self._steps = node.get("steps") if isinstance(node.get("steps"), Mapping) else {}
+        rough, steps = node.get("seconds"), node.get("steps")
+        self._rough: Mapping[str, Any] = rough if isinstance(rough, Mapping) else {}
+        self._steps: Mapping[str, Any] = steps if isinstance(steps, Mapping) else {}
         self._finished: dict[str, list[Finished]] = {}
 
     def estimate(self, stage: str, config: Mapping[str, Any]) -> tuple[float | None, str]:
@@ -71,7 +73,9 @@ class Pace:
 
     def _of(self, stage: str) -> list[Finished]:
         if stage not in self._finished:
-            done = sorted(self.store.glob(f"{stage}/*/DONE.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+            done = sorted(
+                self.store.glob(f"{stage}/*/DONE.json"), key=lambda p: p.stat().st_mtime, reverse=True
+            )
             read = (read_finished(path.parent) for path in done[:_NEWEST])
             self._finished[stage] = [f for f in read if f is not None]
         return self._finished[stage]
@@ -84,7 +88,10 @@ def read_finished(folder: Path) -> Finished | None:
         request = yaml.load((folder / "request.yaml").read_text(), Loader=_Loader)
         config = request["config"]
         return Finished(
-            float(done["wall_s"]), str(request.get("scale", "")), planned_steps(folder.parent.name, config), _leaves(config)
+            float(done["wall_s"]),
+            str(request.get("scale", "")),
+            planned_steps(folder.parent.name, config),
+            _leaves(config),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return None  # an estimate may do without it; `lavit status` is what judges the store

@@ -123,7 +123,9 @@ class Plan:
     runs_dir: Path
     effects: list[Detectable] = field(default_factory=list)
     alternative: Alternative | None = None
-    remarks: list[str] = field(default_factory=list)  # what the reader should know: what is not counted, and why
+    remarks: list[str] = field(
+        default_factory=list
+    )  # what the reader should know: what is not counted, and why
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -156,7 +158,8 @@ class Plan:
         return [self._summarise(stage) for stage in self.stages]
 
     def seconds(self, left: bool = False) -> float | None:
-        """Seconds of all jobs on one core (of those that are not done, with `left`); None where none is known."""
+        """Seconds of all jobs on one core (of those that are not done, with `left`); None where none is
+        known."""
         return total_seconds([job for job in self.jobs.values() if not (left and job.done)])
 
     def seconds_unshared(self) -> float | None:
@@ -202,7 +205,9 @@ class Plan:
         for stage in self.stages:
             jobs = [job for job in self.jobs.values() if job.stage == stage]
             if len(jobs) == 1 and len(self.runs) > 1:
-                lines.append(f"one {stage} stage ({jobs[0].key[:8]}), made once and shared by every arm and seed")
+                lines.append(
+                    f"one {stage} stage ({jobs[0].key[:8]}), made once and shared by every arm and seed"
+                )
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,7 +217,13 @@ class Plan:
             "overrides": self.overrides,
             "runs_dir": str(self.runs_dir),
             "arms": [
-                {"name": a.name, "slug": a.slug, "levels": a.levels, "overrides": list(a.overrides), "note": a.note}
+                {
+                    "name": a.name,
+                    "slug": a.slug,
+                    "levels": a.levels,
+                    "overrides": list(a.overrides),
+                    "note": a.note,
+                }
                 for a in self.design.arms
             ],
             "voids": [
@@ -245,7 +256,9 @@ class Plan:
     def _summarise(self, stage: str) -> StageSummary:
         jobs = [job for job in self.jobs.values() if job.stage == stage]
         bases = sorted({job.seconds_from for job in jobs if job.seconds_from})
-        counts = [int(job.counts["params_total"]) for job in jobs if job.counts and job.counts.get("params_total")]
+        counts = [
+            int(job.counts["params_total"]) for job in jobs if job.counts and job.counts.get("params_total")
+        ]
         return StageSummary(
             stage=stage,
             jobs=len(jobs),
@@ -261,7 +274,11 @@ class Plan:
 def total_seconds(jobs: list[StageJob]) -> float | None:
     """Sum of the jobs' seconds; None as soon as one of them is not known."""
     times = [job.seconds for job in jobs]
-    return None if any(time is None for time in times) else float(sum(time for time in times if time is not None))
+    return (
+        None
+        if any(time is None for time in times)
+        else float(sum(time for time in times if time is not None))
+    )
 
 
 def _job_document(job: StageJob) -> dict[str, Any]:
@@ -291,8 +308,8 @@ def make_plan(
     """Plan a study from command-line overrides (`study=quickstart scale=smoke llm=frozen runs=DIR`).
 
     Args:
-        overrides: Hydra overrides; `study=NAME` is required, `study.KEY=VALUE` changes the study itself, an override of
-            what an axis varies narrows it to that level, everything for Hydra itself is left out.
+        overrides: Hydra overrides; `study=NAME` is required, `study.KEY=VALUE` changes the study itself, an
+            override of what an axis varies narrows it to that level, everything for Hydra itself is left out.
         runs_dir: the folder of all output; by default the config's `runs`.
         is_done: tells whether (stage, key) is finished; by default looked up in the store.
         config_dir: the Hydra config folder; by default the one that ships with the packages.
@@ -312,8 +329,8 @@ def single_arm_plan(
 ) -> Plan:
     """Plan one run without a study: the arm that the overrides make at the config's `seed`.
 
-    The study is named `train`, its one arm `default`. `study.until=STAGE` stops after that stage. The keys are the ones
-    that the same run has inside a study, so nothing that a study made is made again.
+    The study is named `train`, its one arm `default`. `study.until=STAGE` stops after that stage. The keys
+    are the ones that the same run has inside a study, so nothing that a study made is made again.
     """
     from experiments.planner import Planner
 

@@ -1,15 +1,18 @@
 """Makes a plan: composes every arm, keys every stage, and merges what is the same.
 
-Composition is what costs (about 20 ms a distinct set of group choices), so each arm is composed and resolved once and its
-seeds are set in Python; each subtree is hashed once per arm, however many stages read it.
+Composition is what costs (about 20 ms a distinct set of group choices), so each arm is composed and resolved
+once and its seeds are set in Python; each subtree is hashed once per arm, however many stages read it.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from omegaconf import DictConfig
 
 from experiments.codeversion import CodeVersions, targets
 from experiments.compose import Composer, depends_on_seed, parse_overrides, resolve
@@ -31,7 +34,6 @@ class _ArmConfig:
     """One arm at one seed (or at every seed, where no value depends on it), ready to be keyed."""
 
     config: dict[str, Any]  # resolved, canonical drops applied
-    dropped: list[str]
     scale: str
     subtrees: dict[str, Any] = field(default_factory=dict)  # read key -> subtree
     digests: dict[str, str] = field(default_factory=dict)  # read key -> digest
@@ -55,6 +57,8 @@ class Planner:
         self.count = count
         self.codes = CodeVersions()
         self._pace: dict[tuple[Path, str], Pace] = {}
+        self._composed: dict[tuple[str, ...], tuple[DictConfig, bool]] = {}
+        self._prepared: dict[tuple[tuple[str, ...], int | None], _ArmConfig] = {}
 
     def plan_study(self, overrides: Sequence[str]) -> Plan:
         """Plan the study that the overrides name."""
@@ -72,9 +76,11 @@ class Planner:
         rest, until = [], None
         for override in parse_overrides(_without_hydra(overrides)):
             if override.key_or_group == "study.until":
-                until = override.value()
+                until = str(override.value())
             elif override.key_or_group.split(".")[0] == "study":
-                raise LavitError(f"'{override.input_line}': one run has no study", "use `lavit run` for a study")
+                raise LavitError(
+                    f"'{override.input_line}': one run has no study", "use `lavit run` for a study"
+                )
             else:
                 rest.append(str(override.input_line))
         config = self.composer.compose(rest)
@@ -89,38 +95,55 @@ class Planner:
         plan.overrides = _without_hydra(overrides)
         return plan
 
-    def _assemble(self, study: Study, design: Design, rest: Sequence[str], count: bool | None = None) -> Plan:
+    def _assemble(self, study: Study, design: Design, rest: Sequence[str], count: bool = True) -> Plan:
         plan = Plan(study, design, [], {}, [], list(rest), Path("runs"))
-        incidental: list[str] = []
+        specs: dict[str, StageSpec] = {}
         for arm in design.arms:
             overrides = [*study.also, *rest, *arm.overrides]
-            try:
-                config = self.composer.compose(overrides)
-            except LavitError as error:
-                where = f"{study.file}: in the arm '{arm.name}': " if study.file else ""
-                raise LavitError(where + error.message, error.hint) from error
-            each_seed, plain = depends_on_seed(config), resolve(config)
-            if not plan.stages:
-                incidental = [str(key) for key in plain.get("incidental") or []]
-                plan.stages = list(read_stages(plain.get("stages"), study.until))
-                plan.runs_dir = Path(self.runs_dir or str(plain.get("runs", "runs")))
-            specs = read_stages(plain.get("stages"), study.until)
-            scale = self.composer.choices(overrides).get("scale", "")
-            prepared = _prepare(plain, specs.values(), incidental, scale)
             for seed in study.seeds:
-                if each_seed:
-                    config.seed = seed
-                    prepared = _prepare(resolve(config), specs.values(), incidental, scale)
-                repeat = [*overrides, f"seed={seed}", *([f"study.until={study.until}"] if study.until else [])]
-                self._add_run(plan, Run(arm.name, seed, arm.levels, repeat, {}, {}), specs, prepared)
+                try:
+                    found = self._arm_config(overrides, seed)
+                except LavitError as error:
+                    where = f"{study.file}: in the arm '{arm.name}': " if study.file else ""
+                    raise LavitError(where + error.message, error.hint) from error
+                if not specs:
+                    specs = read_stages(found.config.get("stages"), study.until)
+                    plan.stages = list(specs)
+                    plan.runs_dir = Path(self.runs_dir or str(found.config.get("runs", "runs")))
+                repeat = [
+                    *overrides,
+                    f"seed={seed}",
+                    *([f"study.until={study.until}"] if study.until else []),
+                ]
+                self._add_run(plan, Run(arm.name, seed, arm.levels, repeat, {}, {}), specs, found)
         plan.jobs = {
-            (job.stage, job.key): job for stage in plan.stages for job in plan.jobs.values() if job.stage == stage
+            (job.stage, job.key): job
+            for stage in plan.stages
+            for job in plan.jobs.values()
+            if job.stage == stage
         }
         self._look_up(plan)
-        if count is not False:
-            problem = add_counts(plan.jobs, plan.store_dir, incidental, ask=self.count)
+        if count:
+            problem = add_counts(plan.jobs, plan.store_dir, _incidental(plan.runs[0].config), ask=self.count)
             plan.remarks.extend([problem] if problem else [])
         return plan
+
+    def _arm_config(self, overrides: Sequence[str], seed: int) -> _ArmConfig:
+        """Compose and resolve an arm; once for all seeds where no value depends on the seed."""
+        arm = tuple(overrides)
+        if arm not in self._composed:
+            config = self.composer.compose(overrides)
+            self._composed[arm] = config, depends_on_seed(config)
+        config, each_seed = self._composed[arm]
+        which = (arm, seed if each_seed else None)
+        if which not in self._prepared:
+            if each_seed:
+                config = copy.deepcopy(config)
+                config.seed = seed
+            self._prepared[which] = _prepare(
+                resolve(config), self.composer.choices(overrides).get("scale", "")
+            )
+        return self._prepared[which]
 
     def _add_run(self, plan: Plan, run: Run, specs: Mapping[str, StageSpec], arm: _ArmConfig) -> None:
         run.config = {**arm.config, "seed": run.seed}
@@ -137,7 +160,9 @@ class Planner:
             job = plan.jobs.get((spec.name, key))
             if job is None:
                 config = nest({name: arm.subtrees[name] for name in reads})
-                job = StageJob(spec.name, key, spec.run, config, seed or 0, needs, code, arm.scale, run.overrides)
+                job = StageJob(
+                    spec.name, key, spec.run, config, seed or 0, needs, code, arm.scale, run.overrides
+                )
                 plan.jobs[spec.name, key] = job
             job.runs.append((run.arm, run.seed))
         plan.runs.append(run)
@@ -169,15 +194,18 @@ class Planner:
             plan.remarks.append(f"design: {other} would be refused: {error.message}")
             return None
         effects = tuple(detectable_effects(study, design))
-        return Alternative(other, len(design.arms), len(found.runs), len(found.jobs), found.seconds(left=True), effects)
+        return Alternative(
+            other, len(design.arms), len(found.runs), len(found.jobs), found.seconds(left=True), effects
+        )
 
 
-def _prepare(plain: dict[str, Any], specs: Any, incidental: Sequence[str], scale: str) -> _ArmConfig:
+def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
     """Apply canonical drops, then cut out and hash every subtree that a stage reads."""
     config, dropped = apply_canonical(plain, plain.get("canonical"))
-    arm = _ArmConfig(config, dropped, scale)
+    arm = _ArmConfig(config, scale)
+    incidental = _incidental(plain)
     keyed = without(config, incidental)
-    for spec in specs:
+    for spec in read_stages(plain.get("stages")).values():
         for key in spec.reads:
             if key in arm.digests:
                 continue
@@ -187,11 +215,17 @@ def _prepare(plain: dict[str, Any], specs: Any, incidental: Sequence[str], scale
                 if any(key == gone or key.startswith(f"{gone}.") for gone in dropped):
                     continue
                 raise LavitError(
-                    f"stages.{spec.name}.reads names '{key}', which the config does not have", did_you_mean(key, config)
+                    f"stages.{spec.name}.reads names '{key}', which the config does not have",
+                    did_you_mean(key, config),
                 ) from None
             arm.digests[key] = digest(select(keyed, key)) if key not in incidental else ""
             arm.targets[key] = list(targets(arm.subtrees[key]))
     return arm
+
+
+def _incidental(config: Mapping[str, Any]) -> list[str]:
+    """Dotted keys that change how fast a result comes, never the result."""
+    return [str(key) for key in config.get("incidental") or []]
 
 
 def _refuse_twins(plan: Plan) -> None:
@@ -209,20 +243,24 @@ def _refuse_twins(plan: Plan) -> None:
             (
                 str(rule["why"])
                 for rule in run.config.get("canonical") or []
-                if any(axis in rule.get("drop", []) for axis in run.levels if run.levels[axis] != twin.levels[axis])
+                if any(
+                    axis in rule.get("drop", [])
+                    for axis in run.levels
+                    if run.levels[axis] != twin.levels[axis]
+                )
             ),
             None,
         )
-        differing = {axis: level for axis, level in run.levels.items() if level != twin.levels.get(axis)}
-        reason = f" ({rule})" if rule else ""
+        differing = [
+            f"{axis}={level}" for axis, level in run.levels.items() if level != twin.levels.get(axis)
+        ]
+        what, reason = ", ".join(differing) or "what they override", f" ({rule})" if rule else ""
         raise LavitError(
-            f"{plan.study.file}: the arms '{twin.name.split(' · ')[0]}' and '{run.arm}' are one and the same run: "
-            f"{', '.join(f'{a}={v}' for a, v in differing.items()) or 'their overrides'} changes nothing there{reason}",
+            f"{plan.study.file}: the arms '{twin.arm}' and '{run.arm}' are one and the same run: "
+            f"{what} changes nothing there{reason}",
             "take one of them out, or add a void rule for the combination, with its why",
         )
 
 
 def _without_hydra(overrides: Sequence[str]) -> list[str]:
     return [str(o.input_line) for o in parse_overrides(overrides) if not o.is_hydra_override()]
-
-

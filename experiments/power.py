@@ -1,26 +1,29 @@
 """What a plan can detect, said before anything is paid for.
 
-A contrast with weights w over A arms and S seeds, tested with the seed variance pooled over all arms, has the standard
-error SD * sqrt(sum w^2 / S) and (A - 1)(S - 1) degrees of freedom (seeds are blocks). Its smallest detectable effect is
-the one whose noncentral t exceeds the two-sided critical value with the wanted power. Holm's first and strictest level is
-alpha / (number of comparisons in the family). Only the seeds' share is counted: a finite test set adds to it.
+A contrast with weights w over A arms and S seeds, tested with the seed variance pooled over all arms, has the
+standard error SD * sqrt(sum w^2 / S) and (A - 1)(S - 1) degrees of freedom (seeds are blocks). Its smallest
+detectable effect is the one whose noncentral t exceeds the two-sided critical value with the wanted power.
+Holm's first and strictest level is alpha / (number of comparisons in the family). Only the seeds' share is
+counted: a finite test set adds to it.
 
-The noncentral t is integrated here, P(T <= t) = E[Phi(t U - delta)] with U^2 ~ chi^2(df)/df, because scipy takes longer
-to import than the whole plan takes to make; a test holds it against scipy.
+The noncentral t is integrated here, P(T <= t) = E[Phi(t U - delta)] with U^2 ~ chi^2(df)/df, because scipy
+takes longer to import than the whole plan takes to make; a test holds it against scipy.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from experiments.design import Design, matched_pairs
 from experiments.study import Study
 
 ALPHA = 0.05
 POWER = 0.8
-_STEPS = 600  # of the integration: even (ten times as many where one or two degrees of freedom make long tails)
+_STEPS = (
+    600  # of the integration: even (ten times as many where one or two degrees of freedom make long tails)
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Detectable:
 
 
 def detectable_effects(study: Study, design: Design) -> list[Detectable]:
-    """What a design can detect: one arm against the default, then each axis's main effect over matched pairs."""
+    """What a design can detect: one arm against the default, then each axis's main effect over matched
+    pairs."""
     arms, seeds = len(design.arms), len(study.seeds)
     if arms < 2:
         return []
@@ -62,20 +66,20 @@ def detectable_effects(study: Study, design: Design) -> list[Detectable]:
 
 
 def _detectable(what: str, kind: str, pairs: int, arms: int, seeds: int, comparisons: int) -> Detectable:
-    squared = 2.0 / pairs
-    return Detectable(
-        what, kind, pairs, (arms - 1) * (seeds - 1), comparisons,
-        smallest_effect(squared, arms, seeds, ALPHA / comparisons), smallest_effect(squared, arms, seeds, ALPHA),
-    )  # fmt: skip
+    squared, df = 2.0 / pairs, (arms - 1) * (seeds - 1)
+    holm = smallest_effect(squared, arms, seeds, ALPHA / comparisons)
+    return Detectable(what, kind, pairs, df, comparisons, holm, smallest_effect(squared, arms, seeds, ALPHA))
 
 
 def smallest_effect(
     squared_weights: float, arms: int, seeds: int, alpha: float = ALPHA, power: float = POWER
 ) -> float | None:
-    """Return the smallest effect, in between-seed SDs, that is found with the given power; None with one seed.
+    """Return the smallest effect, in between-seed SDs, that is found with the given power; None with one
+    seed.
 
     Args:
-        squared_weights: sum of the contrast's squared weights (2 for a pair of arms, 2/n for the mean of n pairs).
+        squared_weights: sum of the contrast's squared weights (2 for a pair of arms, 2/n for the mean of n
+            pairs).
         arms: number of arms whose seed variance is pooled.
         seeds: number of seeds.
         alpha: two-sided level of the test.
@@ -105,13 +109,13 @@ def t_cdf(t: float, df: int, delta: float = 0.0) -> float:
     return total * width / 3
 
 
-@lru_cache(maxsize=None)
+@cache
 def t_critical(df: int, alpha: float) -> float:
     """Two-sided critical value of Student's t."""
     return _solve(lambda t: t_cdf(t, df) - (1 - alpha / 2))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _noncentrality(df: int, alpha: float, power: float) -> float:
     critical = t_critical(df, alpha)
     return _solve(lambda delta: 1 - t_cdf(critical, df, delta) + t_cdf(-critical, df, delta) - power)

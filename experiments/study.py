@@ -1,4 +1,5 @@
-"""A study: a question and the arms that answer it, read from conf/study/NAME.yaml and checked before anything runs."""
+"""A study: a question and the arms that answer it, read from conf/study/NAME.yaml and checked before anything
+runs."""
 
 from __future__ import annotations
 
@@ -16,10 +17,9 @@ from experiments.voids import Void, read_voids
 
 DESIGNS = ("full", "one_at_a_time", "arms")
 LATER_DESIGNS = ("fraction", "leave_one_out", "cumulative", "search")
-KEYS = (
-    "name", "question", "design", "axes", "void", "seeds", "headline", "default", "family", "margin", "power", "arms",
-    "until", "also",
-)  # fmt: skip
+KEYS = tuple(
+    "name question design axes void seeds headline default family margin power arms until also".split()
+)
 LATER_KEYS = ("match", "tune", "extends")
 RESERVED = ("store", "train", "mlflow", "hydra")  # names of folders that lie beside the studies under runs/
 
@@ -45,9 +45,13 @@ class Study:
     headline: str | None  # benchmark/metric; None only where `until` stops before there is one
     default: dict[str, str]  # axis -> level of the arm that the others are compared with
     default_arm: str = "default"  # its name
-    family: tuple[str, ...] | None = None  # arms whose p-values are corrected together; None: all but the default
+    family: tuple[str, ...] | None = (
+        None  # arms whose p-values are corrected together; None: all but the default
+    )
     margin: float | None = None  # smallest difference of the headline that matters, in its own units
-    sd_seed: float | None = None  # between-seed SD of the headline from a pilot: effects are then in its units
+    sd_seed: float | None = (
+        None  # between-seed SD of the headline from a pilot: effects are then in its units
+    )
     arms: dict[str, NamedArm] = field(default_factory=dict)
     until: str | None = None  # last stage that is run
     also: tuple[str, ...] = ()  # overrides that hold in every arm
@@ -55,14 +59,16 @@ class Study:
 
 
 def read_study(
-    composer: Composer, overrides: Sequence[str], stages: Callable[[Mapping[str, Any]], list[str]] | None = None
+    composer: Composer,
+    overrides: Sequence[str],
+    stages: Callable[[Mapping[str, Any]], list[str]] | None = None,
 ) -> tuple[Study, list[str]]:
     """Read and check the study that the overrides name.
 
     Args:
         composer: composes the config folder that holds `study/`.
-        overrides: command-line overrides: `study=NAME`, `study.KEY=VALUE`, and any others. An override of what an axis
-            varies (`llm=frozen`) narrows that axis to the one level.
+        overrides: command-line overrides: `study=NAME`, `study.KEY=VALUE`, and any others. An override of
+            what an axis varies (`llm=frozen`) narrows that axis to the one level.
         stages: gives the names of the stages from the config, to check `until`.
 
     Returns:
@@ -75,9 +81,15 @@ def read_study(
     file = str(_shorten(composer.config_dir / "study" / f"{name}.yaml"))
     complain = Complaint(file)
     config = composer.compose([f"study={name}", *rest])
-    node = OmegaConf.to_container(config.study, resolve=True) if OmegaConf.is_config(config.study) else config.study
+    node = (
+        OmegaConf.to_container(config.study, resolve=True)
+        if OmegaConf.is_config(config.study)
+        else config.study
+    )
     if not isinstance(node, dict):
-        raise complain("study", f"the file holds {node!r}, not keys and values", "see conf/study/quickstart.yaml")
+        raise complain(
+            "study", f"the file holds {node!r}, not keys and values", "see conf/study/quickstart.yaml"
+        )
     _apply(node, changes, complain)
     _check_keys(node, complain)
     axes, rest = read_axes(node.get("axes"), composer, rest, complain, required=node.get("design") != "arms")
@@ -92,7 +104,9 @@ def read_study(
             raise complain("until", f"there is no stage '{until}'", did_you_mean(until, known))
     study = Study(
         name=_name(node.get("name", name), complain),
-        question=_text(node.get("question"), "question", complain, "say in one sentence what the study is to answer"),
+        question=_text(
+            node.get("question"), "question", complain, "say in one sentence what the study is to answer"
+        ),
         design=design,
         axes=axes,
         voids=voids,
@@ -123,13 +137,16 @@ def _split(composer: Composer, overrides: Sequence[str]) -> tuple[str, list[Any]
         elif not override.is_hydra_override():
             rest.append(text)
     if isinstance(name, list):
-        raise LavitError(f"study={name}: several studies at once are not built yet", "run them one after another")
+        raise LavitError(
+            f"study={name}: several studies at once are not built yet", "run them one after another"
+        )
     known = composer.options("study") if composer.is_group("study") else []
     if name is None:
         raise LavitError("no study is named", f"add study=NAME; there is: {', '.join(known)}")
     if str(name) not in known:
         raise LavitError(
-            f"there is no study '{name}' in {_shorten(composer.config_dir / 'study')}", did_you_mean(name, known)
+            f"there is no study '{name}' in {_shorten(composer.config_dir / 'study')}",
+            did_you_mean(name, known),
         )
     return str(name), changes, rest
 
@@ -142,7 +159,8 @@ def _shorten(path: Path) -> Path:
 
 
 def _apply(node: dict[Any, Any], changes: Iterable[Any], complain: Complaint) -> None:
-    """Apply `study.KEY=VALUE` overrides to the study; keys that the file does not set may be given without a `+`."""
+    """Apply `study.KEY=VALUE` overrides to the study; keys that the file does not set may be given without a
+    `+`."""
     for override in changes:
         if override.is_sweep_override():
             raise LavitError(
@@ -156,7 +174,9 @@ def _apply(node: dict[Any, Any], changes: Iterable[Any], complain: Complaint) ->
                 break
             place = place.setdefault(part, {})
         if not isinstance(place, dict):
-            raise complain(override.key_or_group[6:], f"'{override.input_line}' points into what is not a group of keys")
+            raise complain(
+                override.key_or_group[6:], f"'{override.input_line}' points into what is not a group of keys"
+            )
         if override.is_delete():
             place.pop(last, None)
         else:
@@ -214,7 +234,9 @@ def _headline(value: Any, until: Any, complain: Complaint) -> str | None:
         return None
     text = _text(value, "headline", complain, "name the one metric that decides, for example caption/CIDEr")
     if text.count("/") != 1 or not all(text.split("/")):
-        raise complain("headline", f"{text!r} is not benchmark/metric", "for example caption/CIDEr or vqa/accuracy")
+        raise complain(
+            "headline", f"{text!r} is not benchmark/metric", "for example caption/CIDEr or vqa/accuracy"
+        )
     return text
 
 
@@ -230,7 +252,9 @@ def _power(value: Any, complain: Complaint) -> float | None:
     if value is None:
         return None
     if not isinstance(value, dict) or set(value) != {"sd_seed"}:
-        raise complain("power", f"{value!r}", "write power: {sd_seed: 0.1}, the between-seed SD of the headline")
+        raise complain(
+            "power", f"{value!r}", "write power: {sd_seed: 0.1}, the between-seed SD of the headline"
+        )
     return _positive(value["sd_seed"], "power.sd_seed", complain)
 
 
@@ -238,7 +262,9 @@ def _family(value: Any, complain: Complaint) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-        raise complain("family", f"{value!r} is not a list of arm names", "for example [regime=adapter, llm=frozen]")
+        raise complain(
+            "family", f"{value!r} is not a list of arm names", "for example [regime=adapter, llm=frozen]"
+        )
     if len(set(value)) != len(value):
         raise complain("family", f"{value!r} names an arm twice")
     return tuple(value)
@@ -259,7 +285,9 @@ def _levels(value: Any, key: str, axes: Mapping[str, Axis], complain: Complaint)
 def _arms(value: Any, axes: Mapping[str, Axis], design: str, complain: Complaint) -> dict[str, NamedArm]:
     if design != "arms":
         if value is not None:
-            raise complain("arms", f"arms are not used by design: {design}", "write design: arms, or take the arms out")
+            raise complain(
+                "arms", f"arms are not used by design: {design}", "write design: arms, or take the arms out"
+            )
         return {}
     if not isinstance(value, dict) or not value:
         raise complain("arms", f"{value!r} are no arms", "write arms: {NAME: {AXIS: LEVEL}, ...}")
@@ -267,10 +295,14 @@ def _arms(value: Any, axes: Mapping[str, Axis], design: str, complain: Complaint
     for name, body in value.items():
         key = f"arms.{name}"
         if not isinstance(name, str) or not name.strip():
-            raise complain(key, f"{name!r} is no name for an arm", "quote it if YAML takes it for something else")
+            raise complain(
+                key, f"{name!r} is no name for an arm", "quote it if YAML takes it for something else"
+            )
         body = {} if body is None else body
         if not isinstance(body, dict):
-            raise complain(key, f"{body!r} is not a mapping", "write {AXIS: LEVEL}, {also: [OVERRIDE]} or both")
+            raise complain(
+                key, f"{body!r} is not a mapping", "write {AXIS: LEVEL}, {also: [OVERRIDE]} or both"
+            )
         levels = _levels({k: v for k, v in body.items() if k != "also"}, key, axes, complain)
         arms[name] = NamedArm(levels, read_overrides(body.get("also"), f"{key}.also", complain))
     return arms

@@ -14,7 +14,8 @@ _EXAMPLE = "write - when: {AXIS: LEVEL}, and below it why: in words"
 
 @dataclass(frozen=True)
 class Void:
-    """A rule that removes arms. `when` maps an axis to the levels that it covers; all listed axes must match."""
+    """A rule that removes arms. `when` maps an axis to the levels that it covers; all listed axes must
+    match."""
 
     when: dict[str, tuple[str, ...]]
     why: str
@@ -47,12 +48,20 @@ def read_voids(node: Any, axes: Mapping[str, Axis], complain: Complaint) -> tupl
         for key in rule:
             if key not in ("when", "why"):
                 hint = did_you_mean(key, ("when", "why"))
-                raise complain(f"{where}.{key}", "unknown key", f"{hint}; a text with a comma needs a line of its own or quotes")
+                raise complain(
+                    f"{where}.{key}",
+                    "unknown key",
+                    f"{hint}; a text with a comma needs a line of its own or quotes",
+                )
         when, why = rule.get("when"), rule.get("why")
         if not isinstance(when, dict) or not when:
             raise complain(f"{where}.when", f"{when!r} names no levels", _EXAMPLE)
         if not isinstance(why, str) or not why.strip():
-            raise complain(f"{where}.why", "missing", "say why these levels mean nothing together: plan and report print it")
+            raise complain(
+                f"{where}.why",
+                "missing",
+                "say why these levels mean nothing together: plan and report print it",
+            )
         voids.append(Void(_read_when(when, where, axes, complain), why.strip()))
     return tuple(voids)
 
@@ -67,5 +76,7 @@ def _read_when(
         values = value if isinstance(value, list) else [value]
         if not values:
             raise complain(f"{where}.when.{axis}", "names no level", _EXAMPLE)
-        covered[axis] = tuple(axes[axis].read_level(v, f"{where}.when.{axis}", complain, any_known=True) for v in values)
+        covered[axis] = tuple(
+            axes[axis].read_level(v, f"{where}.when.{axis}", complain, any_known=True) for v in values
+        )
     return covered
