@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,10 @@ def check(node: Mapping[str, Any]) -> str:
 
 
 def fingerprint(node: Mapping[str, Any]) -> str:
-    """What a stage's key must hold beside the config: a hash of the files that the config names, or nothing.
+    """What a stage's key must hold beside the config: a hash of the files that it names, if any.
 
-    The world is made from its config alone. Of a zip or a folder, names, sizes and times are hashed; of the texts,
-    every byte.
+    The world is made from its config alone. Of the texts every byte is hashed; of a zip, the names and
+    checksums that it holds; of a folder, names, sizes and times.
     """
     from lavit.build import plain
 
@@ -56,8 +57,12 @@ def fingerprint(node: Mapping[str, Any]) -> str:
         return ""
     digest.update(Path(texts).expanduser().read_bytes())
     root = Path(images).expanduser()
-    for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
-        if file.is_file():
-            state = file.stat()
-            digest.update(f"{file.relative_to(root)}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+    if root.is_dir():
+        files = [file for file in root.rglob("*") if file.is_file()]
+        states = [(file.relative_to(root).as_posix(), file.stat()) for file in files]
+        lines = [f"{name}|{state.st_size}|{state.st_mtime_ns}" for name, state in states]
+    else:
+        with zipfile.ZipFile(root) as archive:
+            lines = [f"{entry.filename}|{entry.file_size}|{entry.CRC}" for entry in archive.infolist()]
+    digest.update("\n".join(sorted(lines)).encode())
     return digest.hexdigest()

@@ -109,8 +109,9 @@ class Judge:
         """Whether each image commits to one background, judged outside the objects that are seen in it.
 
         Returns:
-            Arrays [B]: ``committed`` 1 or 0; ``share`` of the pixels outside objects that show the background
-            which most of them show; ``distance`` of these pixels' mean from the nearest background, in RGB.
+            Arrays [B]: ``committed`` 1 or 0; ``share`` of the pixels outside objects (or like a background)
+            that show the background which most of them show; ``distance`` of these pixels' mean from the
+            nearest background, in RGB.
         """
         images = self._check(images)
         rgb = self.palette.background_rgb
@@ -119,10 +120,12 @@ class Judge:
             part = images[start : start + _CHUNK].astype(np.float32)
             found = self._find(part, self._ground(part))
             for b, objects in enumerate(found):
-                outside = part[b][~self._footprint(objects)]
-                apart = np.linalg.norm(outside[:, None] - rgb, axis=2)
-                share[start + b] = (apart <= TOLERANCE).mean(0).max()
-                distance[start + b] = np.linalg.norm(outside.mean(0) - rgb, axis=1).min()
+                near = (((part[b][:, :, None] - rgb) ** 2).sum(3) <= TOLERANCE**2).reshape(-1, len(rgb))
+                # A second background beside the first looks like objects: it is counted nevertheless.
+                counted = ~self._footprint(objects).reshape(-1) | near.any(1)
+                share[start + b] = near[counted].mean(0).max()
+                mean = part[b].reshape(-1, 3)[counted].mean(0)
+                distance[start + b] = np.linalg.norm(mean - rgb, axis=1).min()
         return {
             "committed": (share >= COMMITTED_SHARE).astype(np.float64),
             "share": share,

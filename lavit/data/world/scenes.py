@@ -175,7 +175,7 @@ class SceneSampler:
     def _place(
         self, key: counter.Keys, field: int, free_ZBP: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Size and place of one more object: smaller where the drawn size finds no room, -1 where none does."""
+        """Size and place of one more object: smaller where the drawn one finds no room, or -1."""
         rows = np.arange(len(key))
         size = counter.integer(key, field + _SIZE, len(self.palette.sizes))
         mask_BP = free_ZBP[size, rows]

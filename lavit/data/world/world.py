@@ -252,8 +252,8 @@ class World:
             ", ".join(f"{palette.colours[c]} {palette.shapes[s]}" for c, s in palette.held_out) or "none"
         )
         return (
-            f"{self.name}: {self.image_size} px, {len(palette.colours)} colours x {len(palette.shapes)} shapes "
-            f"x {len(palette.sizes)} sizes, {least} to {most} objects, "
+            f"{self.name}: {self.image_size} px, {len(palette.colours)} colours x "
+            f"{len(palette.shapes)} shapes x {len(palette.sizes)} sizes, {least} to {most} objects, "
             f"{len(palette.backgrounds)} unnamed backgrounds, "
             f"noise {self.noise}, held out: {held_out}; seed {self.seed}"
         )
