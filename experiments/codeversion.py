@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,11 @@ from typing import Any
 from experiments.errors import LavitError
 
 PACKAGES = ("lavit", "evals")
+ENGINE = (
+    "experiments",
+    "reports",
+    "hydra_plugins",
+)  # how a job is launched and told of, never its result
 
 #: (path, mtime in ns, size) -> (hash of the tree, names that the module imports)
 _parsed: dict[tuple[str, int, int], tuple[str, frozenset[str]]] = {}
@@ -44,6 +51,7 @@ class CodeVersions:
         self._files: dict[str, Path | None] = {}
         self._modules: dict[str, tuple[str, frozenset[str]]] = {}
         self._versions: dict[frozenset[str], str] = {}
+        self._bases: dict[str, Path | None] = dict.fromkeys(packages, self.root)
 
     def version(self, run: str, config: Any = None) -> str:
         """Return 16 hex characters for what a stage runs.
@@ -56,8 +64,8 @@ class CodeVersions:
         if starts not in self._versions:
             if self._locate(run) is None:
                 raise LavitError(
-                    f"the stage function '{run}' is not there: no module of that name under {self.root}",
-                    "stages.STAGE.run in conf/config.yaml: the dotted path of a function in lavit/ or evals/",
+                    f"there is no module for the stage function '{run}' under {self.root} or on the path",
+                    "stages.STAGE.run in the config is a function's dotted path, like lavit.stages.vision.run",
                 )
             digest = hashlib.sha256()
             for module in sorted(self.modules(starts)):
@@ -84,16 +92,27 @@ class CodeVersions:
         """The module that a dotted name lies in: the name itself, or what is left without attributes at its
         end."""
         while name:
-            if name.split(".")[0] not in self.packages:
+            if self._base(name.partition(".")[0]) is None:
                 return None
             if self._file(name) is not None:
                 return name
             name = name.rpartition(".")[0]
         return None
 
+    def _base(self, top: str) -> Path | None:
+        """The folder that holds a top-level module whose code counts: ours, or a user's own on the path.
+
+        What is installed (torch, numpy) is not hashed: the environment of each run is recorded instead.
+        """
+        if top not in self._bases:
+            self._bases[top] = None if top in ENGINE or top in sys.stdlib_module_names else _own_code(top)
+        return self._bases[top]
+
     def _file(self, module: str) -> Path | None:
         if module not in self._files:
-            base = self.root.joinpath(*module.split("."))
+            folder = self._base(module.partition(".")[0])
+            assert folder is not None
+            base = folder.joinpath(*module.split("."))
             candidates = (base.with_suffix(".py"), base / "__init__.py")
             self._files[module] = next((path for path in candidates if path.is_file()), None)
         return self._files[module]
@@ -105,6 +124,19 @@ class CodeVersions:
             package = module if path.name == "__init__.py" else module.rpartition(".")[0]
             self._modules[module] = read_module(path, package)
         return self._modules[module]
+
+
+def _own_code(top: str) -> Path | None:
+    """The folder of a top-level module that lies on the path but is not installed; nothing is imported."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    places = [*(spec.submodule_search_locations or []), spec.origin or ""] if spec is not None else []
+    for place in map(Path, places):
+        if place.name and place.exists() and not {"site-packages", "dist-packages"} & set(place.parts):
+            return place.parent
+    return None
 
 
 def targets(config: Any) -> Iterator[str]:

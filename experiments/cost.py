@@ -32,7 +32,7 @@ def add_counts(
     """Fill in `counts` of the jobs, from the store or from a child process.
 
     Args:
-        jobs: (stage, key) -> job, with the jobs that they need among them.
+        jobs: (stage, key) -> job, with all that they need among them.
         store: where answers are kept, in `counts/`.
         incidental: keys that change no count.
         ask: whether to start the child process for what is not known yet.
@@ -48,12 +48,11 @@ def add_counts(
     missing = [name for name, counts in found.items() if counts is None]
     problem = ""
     if missing and ask:
-        questions = [_question(wanted[name][0], jobs) for name in missing]
-        answers, problem = _ask(questions)
+        answers, problem = _ask([_question(wanted[name][0], jobs) for name in missing])
         for name, counts in zip(missing, answers, strict=False):
-            if isinstance(counts, dict) and "error" not in counts:
-                found[name] = counts
-                problem = _write(store, name, counts) or problem
+            if not _failed(counts):
+                found[name] = counts or {}
+                problem = _write(store, name, counts or {}) or problem
     for name, users in wanted.items():
         for job in users:
             job.counts = found[name]
@@ -61,14 +60,26 @@ def add_counts(
 
 
 def _identity(job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidental: list[str]) -> str:
-    question = _question(job, jobs)
-    inputs = {stage: without(config, incidental) for stage, config in question["inputs"].items()}
-    return digest({**question, "config": without(job.config, incidental), "inputs": inputs, "code": job.code})
+    """What a count depends on: config and code of the stage and of all that it needs, but no seed."""
+    parts = {part.stage: [without(part.config, incidental), part.code] for part in _with_needs(job, jobs)}
+    return digest({"stage": job.stage, "parts": parts})
 
 
 def _question(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> dict[str, Any]:
-    inputs = {stage: jobs[stage, key].config for stage, key in job.needs.items()}
+    inputs = {part.stage: part.config for part in _with_needs(job, jobs)[1:]}
     return {"stage": job.stage, "config": job.config, "inputs": inputs}
+
+
+def _with_needs(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> list[StageJob]:
+    """The job itself, then everything that it needs, directly or not."""
+    found = {job.stage: job}
+    waiting = [job]
+    while waiting:
+        for need in waiting.pop().needs.items():
+            if need[0] not in found:
+                found[need[0]] = jobs[need]
+                waiting.append(jobs[need])
+    return list(found.values())
 
 
 def _ask(questions: list[dict[str, Any]]) -> tuple[list[Any], str]:
@@ -96,12 +107,13 @@ def _ask(questions: list[dict[str, Any]]) -> tuple[list[Any], str]:
         return [], f"not counted: {MODULE} did not answer in JSON"
     if not isinstance(answers, list) or len(answers) != len(questions):
         return [], f"not counted: {MODULE} did not answer every question"
-    errors = {f"{q['stage']}: {a['error']}" for q, a in zip(questions, answers, strict=True) if _failed(a)}
+    pairs = zip(questions, answers, strict=True)
+    errors = {f"{q['stage']}: {a['error'] if isinstance(a, dict) else a}" for q, a in pairs if _failed(a)}
     return answers, f"not counted: {'; '.join(sorted(errors))}" if errors else ""
 
 
 def _failed(answer: Any) -> bool:
-    return isinstance(answer, dict) and "error" in answer
+    return not isinstance(answer, dict | None) or (answer is not None and "error" in answer)
 
 
 def _read(store: Path, name: str) -> dict[str, Any] | None:

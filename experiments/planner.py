@@ -124,7 +124,7 @@ class Planner:
         }
         self._look_up(plan)
         if count:
-            problem = add_counts(plan.jobs, plan.store_dir, _incidental(plan.runs[0].config), ask=self.count)
+            problem = add_counts(plan.jobs, plan.store_dir, _incidental(plan.runs[0].config), self.count)
             plan.remarks.extend([problem] if problem else [])
         return plan
 

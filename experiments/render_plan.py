@@ -17,7 +17,7 @@ _LABEL = 11  # width of the words at the left
 
 
 def render_plan(plan: Plan, workers: int | None = None) -> str:
-    """Return the whole plan: arms, what is void and why, stages with what is shared and done, time, what it can detect.
+    """Return the whole plan: arms, what is void and why, stages and their time, what it can detect.
 
     Args:
         plan: what `make_plan` or `single_arm_plan` returned.

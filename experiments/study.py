@@ -17,8 +17,9 @@ from experiments.voids import Void, read_voids
 
 DESIGNS = ("full", "one_at_a_time", "arms")
 LATER_DESIGNS = ("fraction", "leave_one_out", "cumulative", "search")
-KEYS = tuple(
-    "name question design axes void seeds headline default family margin power arms until also".split()
+KEYS = (
+    *("name", "question", "design", "axes", "void", "seeds", "headline"),
+    *("default", "family", "margin", "power", "arms", "until", "also"),
 )
 LATER_KEYS = ("match", "tune", "extends")
 RESERVED = ("store", "train", "mlflow", "hydra")  # names of folders that lie beside the studies under runs/
