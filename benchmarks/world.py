@@ -82,9 +82,8 @@ def main(scale: str = "quick") -> None:
     reference = rate(lambda: one_at_a_time(world, scenes))
     whole = rate(lambda: world.painter.draw(world.sampler.scenes("train", index), key))
     print(f"{world.describe()}\nimages per CPU second, one thread, batches of {IMAGES}:")
-    print(
-        f"  draw                        {drawn:10,.0f}   {drawn / reference:.1f} x one_at_a_time ({reference:,.0f})"
-    )
+    ratio = f"{drawn / reference:.1f} x one_at_a_time ({reference:,.0f})"
+    print(f"  draw                        {drawn:10,.0f}   {ratio}")
     print(f"  lay out anew and draw       {whole:10,.0f}   {whole / 5000:.1f} x the required 5,000")
     print(f"  read back (judge)           {rate(lambda: judge.read(images)):10,.0f}")
     print(f"  five captions each          {rate(lambda: world.captions('train', index)):10,.0f}")

@@ -2,8 +2,7 @@
 
 Every object that could stand at every place of the lattice is tried: how much of the image's squared
 difference from its background does it explain? The best is taken, all that would overlap it are struck out,
-and so on. On a clean image the true object explains all of the difference under it, and nothing else can.
-Each object is tried sharp and blurred, because a pixel decoder's soft square is nearest to a sharp circle,
+and so on. On a clean image the true object explains all of the difference under it. Each object is tried sharp and blurred, because a pixel decoder's soft square is nearest to a sharp circle,
 and yet it is a square.
 
 Shapes: B images, P places, W window side, T templates (size x shape x blur), C colours, Z sizes.
@@ -27,6 +26,10 @@ _CHUNK = 256
 
 # An object is seen where it explains at least this share of what it would explain in a clean image.
 LEAST_EXPLAINED = 0.3
+# What is under an object (where it covers this share of a pixel) and not explained by it counts against it, so
+# much: else an object between two others, part of both, may explain more than either.
+SUPPORT = 0.1
+UNEXPLAINED = 0.4
 # Widths of the Gaussians, in pixels, with which templates are blurred.
 BLURS = (0.0, 0.6, 0.9, 1.3)
 _MARGIN = 2
@@ -72,6 +75,7 @@ class Judge:
         alpha = np.stack([blur(sharp, width) for width in BLURS], axis=2)
         self._alpha_TW = alpha.reshape(-1, window * window)
         self._energy_T = (self._alpha_TW**2).sum(1)
+        self._support_TW = (self._alpha_TW > SUPPORT).astype(np.float32)
         # In an image with a margin on every side.
         self._top_P = layout.y_P - window // 2 + _MARGIN
         self._left_P = layout.x_P - window // 2 + _MARGIN
@@ -173,7 +177,10 @@ class Judge:
         clean = self._energy_T[None, :, None] * (colour**2).sum(2)[:, None, :]  # [B, T, C]
         explained = 2 * np.matmul(under.reshape(batch, -1, 3), colour.transpose(0, 2, 1))
         explained = explained.reshape(batch, places, -1, tints) - clean[:, None]
-        explained = np.where(explained >= LEAST_EXPLAINED * clean[:, None], explained, -np.inf)
+        seen = explained >= LEAST_EXPLAINED * clean[:, None]
+        energy = (windows**2).sum(2).reshape(batch * places, -1) @ self._support_TW.T
+        unexplained = energy.reshape(batch, places, -1, 1) - explained
+        explained = np.where(seen, explained - UNEXPLAINED * unexplained, -np.inf)
         # The best shape, blur and colour of each size at each place.
         by_size = explained.reshape(batch, places, sizes, -1)
         kind = by_size.argmax(3)
@@ -189,7 +196,9 @@ class Judge:
                 shape, tint = divmod(int(kind[b, place[b], size[b]]), len(BLURS) * tints)
                 tint %= tints
                 x, y = float(self.layout.x_P[place[b]]), float(self.layout.y_P[place[b]])
-                seen = SceneObject(palette.colours[tint], palette.shapes[shape], palette.sizes[size[b]], x, y)
-                found[b].append((int(place[b]), seen))
+                thing = SceneObject(
+                    palette.colours[tint], palette.shapes[shape], palette.sizes[size[b]], x, y
+                )
+                found[b].append((int(place[b]), thing))
             gain[self._struck[size, place] & alive[:, None, None]] = -np.inf
-        return [[seen for _, seen in sorted(objects, key=lambda pair: pair[0])] for objects in found]
+        return [[thing for _, thing in sorted(objects, key=lambda pair: pair[0])] for objects in found]
