@@ -2,8 +2,8 @@
 
 Every object that could stand at every place of the lattice is tried: how much of the image's squared
 difference from its background does it explain? The best is taken, all that would overlap it are struck out,
-and so on. On a clean image the true object explains all of the difference under it. Each object is tried sharp and blurred, because a pixel decoder's soft square is nearest to a sharp circle,
-and yet it is a square.
+and so on. On a clean image the true object explains all of the difference under it. Each object is tried
+sharp and blurred, because a pixel decoder's soft square is nearest to a sharp circle, and yet it is a square.
 
 Shapes: B images, P places, W window side, T templates (size x shape x blur), C colours, Z sizes.
 """
@@ -26,15 +26,15 @@ _CHUNK = 256
 
 # An object is seen where it explains at least this share of what it would explain in a clean image.
 LEAST_EXPLAINED = 0.3
-# What is under an object (where it covers this share of a pixel) and not explained by it counts against it, so
-# much: else an object between two others, part of both, may explain more than either.
+# What is under an object (where it covers this share of a pixel) and not explained by it counts against it,
+# so much: else an object between two others, part of both, may explain more than either.
 SUPPORT = 0.1
 UNEXPLAINED = 0.4
 # Widths of the Gaussians, in pixels, with which templates are blurred.
 BLURS = (0.0, 0.6, 0.9, 1.3)
 _MARGIN = 2
-# A pixel shows a background if it is no further from it in RGB; a background is committed to if this share
-# does.
+# A pixel shows a background if it is no further from it in RGB; a background is committed to if this share of
+# the pixels shows it.
 TOLERANCE = 40.0
 COMMITTED_SHARE = 0.8
 
