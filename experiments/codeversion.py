@@ -65,7 +65,7 @@ class CodeVersions:
             if self._locate(run) is None:
                 raise LavitError(
                     f"there is no module for the stage function '{run}' under {self.root} or on the path",
-                    "stages.STAGE.run in the config is a function's dotted path, like lavit.stages.vision.run",
+                    "stages.STAGE.run in the config is a dotted path like lavit.stages.vision.run",
                 )
             digest = hashlib.sha256()
             for module in sorted(self.modules(starts)):
@@ -127,7 +127,7 @@ class CodeVersions:
 
 
 def _own_code(top: str) -> Path | None:
-    """The folder of a top-level module that lies on the path but is not installed; nothing is imported."""
+    """The folder of a top-level module that is on the path but not installed; nothing is imported."""
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.codeversion import source_root
+from experiments.codeversion import read_module, source_root
 from experiments.key import digest, without
 
 if TYPE_CHECKING:
@@ -41,28 +41,48 @@ def add_counts(
         A sentence on what could not be counted, or "".
     """
     incidental = list(incidental)
+    counter = _counter()
+    if counter is None:
+        return ""
     wanted: dict[str, list[StageJob]] = {}
     for job in jobs.values():
-        wanted.setdefault(_identity(job, jobs, incidental), []).append(job)
+        wanted.setdefault(_identity(job, jobs, incidental, counter), []).append(job)
     found = {name: _read(store, name) for name in wanted}
     missing = [name for name, counts in found.items() if counts is None]
     problem = ""
     if missing and ask:
         answers, problem = _ask([_question(wanted[name][0], jobs) for name in missing])
         for name, counts in zip(missing, answers, strict=False):
-            if not _failed(counts):
-                found[name] = counts or {}
-                problem = _write(store, name, counts or {}) or problem
+            kept = counts if isinstance(counts, dict) else {}
+            problem = _write(store, name, kept) or problem
+            found[name] = kept
+    failed: dict[str, list[str]] = {}
     for name, users in wanted.items():
+        counts = found[name]
+        if (
+            counts is not None and "error" in counts
+        ):  # kept as well: it would fail again until the code changes
+            stages = failed.setdefault(str(counts["error"]).splitlines()[0][:120], [])
+            stages.extend(s for s in [users[0].stage] if s not in stages)
+            continue
         for job in users:
-            job.counts = found[name]
-    return problem
+            job.counts = counts
+    told = "; ".join(f"{', '.join(stages)} ({error})" for error, stages in failed.items())
+    return problem or (f"parameters not counted: {told}" if failed else "")
 
 
-def _identity(job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidental: list[str]) -> str:
+def _counter() -> str | None:
+    """The version of the module that counts, or None where there is none."""
+    path = source_root().joinpath(*MODULE.split(".")).with_suffix(".py")
+    return read_module(path, MODULE.rpartition(".")[0])[0] if path.is_file() else None
+
+
+def _identity(
+    job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidental: list[str], counter: str
+) -> str:
     """What a count depends on: config and code of the stage and of all that it needs, but no seed."""
     parts = {part.stage: [without(part.config, incidental), part.code] for part in _with_needs(job, jobs)}
-    return digest({"stage": job.stage, "parts": parts})
+    return digest({"stage": job.stage, "parts": parts, "counter": counter})
 
 
 def _question(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> dict[str, Any]:
@@ -83,9 +103,6 @@ def _with_needs(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> list
 
 
 def _ask(questions: list[dict[str, Any]]) -> tuple[list[Any], str]:
-    root = source_root()
-    if not root.joinpath(*MODULE.split(".")).with_suffix(".py").is_file():
-        return [], ""
     try:
         child = subprocess.run(
             [sys.executable, "-m", MODULE],
@@ -93,27 +110,21 @@ def _ask(questions: list[dict[str, Any]]) -> tuple[list[Any], str]:
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
-            cwd=root,
+            cwd=source_root(),
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return [], f"not counted: {MODULE}: {error}"
+        return [], f"parameters not counted: {MODULE}: {error}"
     if child.returncode != 0:
         last = (child.stderr.strip().splitlines() or ["no message"])[-1]
-        return [], f"not counted: {MODULE} ended with {child.returncode}: {last}"
+        return [], f"parameters not counted: {MODULE} ended with {child.returncode}: {last}"
     try:
         answers = json.loads(child.stdout)
     except ValueError:
-        return [], f"not counted: {MODULE} did not answer in JSON"
+        return [], f"parameters not counted: {MODULE} did not answer in JSON"
     if not isinstance(answers, list) or len(answers) != len(questions):
-        return [], f"not counted: {MODULE} did not answer every question"
-    pairs = zip(questions, answers, strict=True)
-    errors = {f"{q['stage']}: {a['error'] if isinstance(a, dict) else a}" for q, a in pairs if _failed(a)}
-    return answers, f"not counted: {'; '.join(sorted(errors))}" if errors else ""
-
-
-def _failed(answer: Any) -> bool:
-    return not isinstance(answer, dict | None) or (answer is not None and "error" in answer)
+        return [], f"parameters not counted: {MODULE} did not answer every question"
+    return answers, ""
 
 
 def _read(store: Path, name: str) -> dict[str, Any] | None:
