@@ -60,7 +60,12 @@ def pixels(config: Config, inputs: Mapping[str, Config]) -> Modules:
     """The pixel decoder."""
     encoder = _encoder(inputs["vision"])
     return [
-        build(config["pixels"]["decoder"], feature_dim=encoder.feature_dim, grid=encoder.grid, patch=encoder.patch)
+        build(
+            config["pixels"]["decoder"],
+            feature_dim=encoder.feature_dim,
+            grid=encoder.grid,
+            patch=encoder.patch,
+        )
     ]
 
 

@@ -122,10 +122,20 @@ class WrittenImages:
 def generate_images(
     model: LaVIT,
     prompts: list[Sequence],
-    temperature: float = 0.0,
+    place_temperature: float = 0.0,
+    token_temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> WrittenImages:
-    """Write an image after each prompt, token by token, until the model ends it or all places are filled."""
+    """Write an image after each prompt, token by token, until the model ends it or all places are filled.
+
+    Args:
+        model: an arm that writes images.
+        prompts: sequences that end with the image mark.
+        place_temperature: of the draw of the next place. Taking the likeliest place at every step (0) writes too
+            many tokens: where the next object may stand in many places, the nearest is the likeliest of them.
+        token_temperature: of the draw of the code at that place; a continuous target has nothing to draw.
+        generator: where draws come from, needed at temperatures above 0.
+    """
     head = model.head
     assert head is not None, "this arm writes no images"
     decoder = Decoder(model, prompts, None)
@@ -137,13 +147,13 @@ def generate_images(
         if head.implied:
             place = torch.full((rows,), index, device=device)
         else:
-            place = sample(head.place_logits(decoder.hidden_BW, last), temperature, generator)
+            place = sample(head.place_logits(decoder.hidden_BW, last), place_temperature, generator)
             ended = ended | (place == head.places)
             if bool(ended.all()):
                 break
             place = place.clamp_max(head.places - 1)
         hidden = head.token_hidden(decoder.hidden_BW, place)
-        code, vector = head.target.choose(hidden, model.codebook_KD, temperature, generator)
+        code, vector = head.target.choose(hidden, model.codebook_KD, token_temperature, generator)
         codes.append(code)
         vectors.append(vector)
         places.append(place)

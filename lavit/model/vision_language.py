@@ -27,6 +27,10 @@ from lavit.sequences import SequenceBuilder, VisualStore
 
 BATCH = 256
 CAPTION_LIMIT, ANSWER_LIMIT = 48, 6
+PLACE_TEMPERATURE, TOKEN_TEMPERATURE = (
+    1.0,
+    0.5,
+)  # of drawings: places as the model believes, tokens a little sharper
 
 
 class EncodedImages:
@@ -62,7 +66,11 @@ def write_captions(
 
 
 def answer_questions(
-    model: LaVIT, builder: SequenceBuilder, store: VisualStore | None, rows: Rows | list[None], questions: list[str]
+    model: LaVIT,
+    builder: SequenceBuilder,
+    store: VisualStore | None,
+    rows: Rows | list[None],
+    questions: list[str],
 ) -> list[str]:
     """Greedy answers, in batches of similar length."""
     prompts = [builder.questions(r, [(q, None)]) for r, q in zip(rows, questions, strict=True)]
@@ -94,7 +102,9 @@ class Arm:
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> EncodedImages:
         """See the protocol."""
-        parts: dict[str, list[Tensor]] = {name: [] for name in ("features", "vectors", "codes", "places", "counts")}
+        parts: dict[str, list[Tensor]] = {
+            name: [] for name in ("features", "vectors", "codes", "places", "counts")
+        }
         for first in range(0, len(images), BATCH):
             tokens = self.tokenizer.encode(images[first : first + BATCH])
             mask = tokens.mask_BK
@@ -128,11 +138,14 @@ class Arm:
 
     @torch.no_grad()
     def draw(self, prompts: list[str], seed: int = 0) -> Drawing:
-        """See the protocol; greedy, so that the seed changes nothing (it is there for sampling models)."""
+        """See the protocol; drawn at ``PLACE_TEMPERATURE`` and ``TOKEN_TEMPERATURE`` from ``seed``."""
+        generator = torch.Generator().manual_seed(seed)
         sequences = [self.builder.generation(prompt, None) for prompt in prompts]
         images, tokens, features = [], [], []
         for first in range(0, len(prompts), BATCH):
-            written = generate_images(self.model, sequences[first : first + BATCH])
+            written = generate_images(
+                self.model, sequences[first : first + BATCH], PLACE_TEMPERATURE, TOKEN_TEMPERATURE, generator
+            )
             decoded = self.tokenizer.decode(written.vectors_BKD, written.places_BK, written.mask_BK)
             images.append(to_uint8(self.pixels(decoded)))
             tokens.append(written.mask_BK.sum(1).cpu().numpy())
@@ -165,10 +178,14 @@ class Arm:
         for first in range(0, len(images), BATCH):
             part = images[first : first + BATCH]
             tokens = self.tokenizer.encode(part)
-            decoded = self.tokenizer.decode(self.tokenizer.lookup(tokens.codes_BK), tokens.places_BK, tokens.mask_BK)
+            decoded = self.tokenizer.decode(
+                self.tokenizer.lookup(tokens.codes_BK), tokens.places_BK, tokens.mask_BK
+            )
             truth = self.vision(part)
-            mean, std = self.tokenizer.feature_mean, self.tokenizer.feature_std
-            cosine.append(F.cosine_similarity((decoded - mean) / std, (truth - mean) / std, dim=-1).cpu().numpy())
+            mean, std = self.tokenizer.mean_C, self.tokenizer.std_C
+            cosine.append(
+                F.cosine_similarity((decoded - mean) / std, (truth - mean) / std, dim=-1).cpu().numpy()
+            )
             kept.append(tokens.mask_BK.sum(1).cpu().numpy())
             codes += [c[m].cpu().numpy() for c, m in zip(tokens.codes_BK, tokens.mask_BK, strict=True)]
         return {"cosine": np.concatenate(cosine), "kept": np.concatenate(kept), "codes": codes}

@@ -14,25 +14,40 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+SHARPNESS = 4.0  # codes are unit vectors: products below one would leave the softmax flat for long
+
+
 class DiscreteTarget(nn.Module):
-    """Predict the code by cross-entropy (LaVIT, section 3.2)."""
+    """Predict the code by cross-entropy (LaVIT, section 3.2).
+
+    A code's logit is its own row of the output vocabulary plus the product of a projected hidden state with the
+    code's vector: codes that look alike start alike, so that rare codes learn from common ones.
+    """
 
     name = "discrete"
 
     def __init__(self, width: int, codebook_KD: Tensor):
         super().__init__()
-        self.head = nn.Linear(width, codebook_KD.shape[0])
+        self.rows = nn.Linear(width, codebook_KD.shape[0])
+        nn.init.zeros_(self.rows.weight)
+        nn.init.zeros_(self.rows.bias)
+        self.vector = nn.Linear(width, codebook_KD.shape[1], bias=False)
+        self.register_buffer("codebook_KD", codebook_KD.clone(), persistent=False)
+
+    def logits(self, hidden_PW: Tensor) -> Tensor:
+        """Logits over codes [P, K]."""
+        return self.rows(hidden_PW) + SHARPNESS * self.vector(hidden_PW) @ self.codebook_KD.T
 
     def loss(self, hidden_PW: Tensor, codes_P: Tensor, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy in nats, and the share of codes that are right."""
-        logits_PK = self.head(hidden_PW)
+        logits_PK = self.logits(hidden_PW)
         return F.cross_entropy(logits_PK, codes_P), (logits_PK.argmax(-1) == codes_P).float().mean()
 
     def choose(
         self, hidden_PW: Tensor, codebook_KD: Tensor, temperature: float, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Codes (greedy at temperature 0) and their vectors."""
-        codes_P = sample(self.head(hidden_PW), temperature, generator)
+        codes_P = sample(self.logits(hidden_PW), temperature, generator)
         return codes_P, codebook_KD[codes_P]
 
 

@@ -64,7 +64,9 @@ class ArmModule(StageModule):
         short = self.caption_sequences(step, train.captions)
         if self.model.head is not None:
             short += self.generation_sequences(step, train.generation)
-        long = self.question_sequences(step, train.questions, train.per_image) + self.text_sequences(step, train.text)
+        long = self.question_sequences(step, train.questions, train.per_image) + self.text_sequences(
+            step, train.text
+        )
         return [collate(part) for part in (short, long) if part]
 
     def caption_sequences(self, step: int, count: int) -> list[Sequence]:
@@ -73,7 +75,9 @@ class ArmModule(StageModule):
         pick = torch.randint(0, 2**31, (count,), generator=step_generator(self.seed, step, CAPTION)).tolist()
         captions = self.corpus.captions("train", index)
         chosen = [texts[p % len(texts)] for texts, p in zip(captions, pick, strict=True)]
-        parts = [self.builder.caption(self.store.rows(i), text) for i, text in zip(index, chosen, strict=True)]
+        parts = [
+            self.builder.caption(self.store.rows(i), text) for i, text in zip(index, chosen, strict=True)
+        ]
         return scale_weights(parts, self.weights.caption)
 
     def question_sequences(self, step: int, count: int, per_image: int) -> list[Sequence]:
@@ -126,10 +130,16 @@ class ArmModule(StageModule):
         groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                decays = parameter.ndim > 1 and not name.endswith(("marks.weight", "code_rows.weight", "place.weight"))
+                decays = parameter.ndim > 1 and not name.endswith(
+                    ("marks.weight", "code_rows.weight", "place.weight")
+                )
                 groups.setdefault((name.startswith("llm."), decays), []).append(parameter)
         return [
-            {"params": parameters, "lr_scale": scale if own else 1.0, **({} if decays else {"weight_decay": 0.0})}
+            {
+                "params": parameters,
+                "lr_scale": scale if own else 1.0,
+                **({} if decays else {"weight_decay": 0.0}),
+            }
             for (own, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
         ]
 
@@ -150,7 +160,9 @@ class ArmModule(StageModule):
             flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
             flops += dense_flops(model.vector_in.weight.numel(), len(part.generated_at), TRAINED)
         self.counts += torch.tensor(
-            [part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64, device=self.device
+            [part.positions, len(part.text_at), len(part.predict_at), flops],
+            dtype=torch.float64,
+            device=self.device,
         )
 
     def cumulative(self) -> dict[str, float]:
@@ -186,14 +198,22 @@ class ArmModule(StageModule):
         lines = []
         images = index[: curve.captions]
         rows = [self.val_store.rows(i) for i in images]
-        for i, text in zip(images, write_captions(self.model, self.builder, self.val_store, rows), strict=True):
-            lines.append({**common, "benchmark": "caption", "index": int(i), "question_id": None, "prediction": text})
+        for i, text in zip(
+            images, write_captions(self.model, self.builder, self.val_store, rows), strict=True
+        ):
+            lines.append(
+                {**common, "benchmark": "caption", "index": int(i), "question_id": None, "prediction": text}
+            )
         images = index[: curve.questions]
         questions = [q[0] for q in self.corpus.questions("val", images, 1)]
         rows = [self.val_store.rows(i) for i in images]
-        answers = answer_questions(self.model, self.builder, self.val_store, rows, [q.text for q in questions])
+        answers = answer_questions(
+            self.model, self.builder, self.val_store, rows, [q.text for q in questions]
+        )
         for i, q, text in zip(images, questions, answers, strict=True):
-            lines.append({**common, "benchmark": "vqa", "index": int(i), "question_id": q.id, "prediction": text})
+            lines.append(
+                {**common, "benchmark": "vqa", "index": int(i), "question_id": q.id, "prediction": text}
+            )
         with open(self.out / "validation.jsonl", "a") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
         right = [q.answer.lower() == text for q, text in zip(questions, answers, strict=True)]
@@ -203,7 +223,10 @@ class ArmModule(StageModule):
 def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
     """The model of an arm, with initial weights, from its config and its shared stages."""
     target = import_target(config.target._target_) if config.regime.generation else None
-    shape = {name: getattr(visual, name) for name in ("num_places", "places_implied", "positions", "feature_dim")}
+    shape = {
+        name: getattr(visual, name, "place")
+        for name in ("num_places", "places_implied", "positions", "feature_dim")
+    }
     codebook = visual.lookup(torch.arange(visual.codebook_size)).detach()
     return build_lavit(load_llm(language), shape, codebook, target, bool(config.llm.trainable), seed)
 
@@ -224,9 +247,13 @@ def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
 
 def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``."""
-    save_file({n: t.contiguous() for n, t in module.model.state_dict().items()}, context.out / "model.safetensors")
+    save_file(
+        {n: t.contiguous() for n, t in module.model.state_dict().items()}, context.out / "model.safetensors"
+    )
     parts = ("regime", "target", "llm")
-    config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
+    config = {
+        p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config
+    }
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     module.final_ledger(steps).write(context.out)
     tokens = {"tokens/mean": module.store.mean_tokens, **module.cumulative()}

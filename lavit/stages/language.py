@@ -56,7 +56,9 @@ class LanguageModule(StageModule):
             self.builder.grounded(
                 text, [(q.text, q.answer) for q in questions[: config.questions]], config.description_weight
             )
-            for text, questions in self.corpus.grounded("train", self.order[1].take(step, config.batch - plain))
+            for text, questions in self.corpus.grounded(
+                "train", self.order[1].take(step, config.batch - plain)
+            )
         ]
         return [collate(part) for part in (parts, scale_weights(grounded, 2.0)) if part]
 
@@ -67,7 +69,9 @@ class LanguageModule(StageModule):
             part = part.to(self.device)
             hidden = self.llm.model(input_ids=part.ids_BT, use_cache=False).last_hidden_state
             logits = self.llm.lm_head(hidden.flatten(0, 1)[part.text_at])
-            total = total + (F.cross_entropy(logits, part.text_ids, reduction="none") * part.text_weights).sum()
+            total = (
+                total + (F.cross_entropy(logits, part.text_ids, reduction="none") * part.text_weights).sum()
+            )
             squared = float(part.lengths_B.double().square().sum())
             config = self.llm.config
             flops = attention_flops(config.num_hidden_layers, config.hidden_size, squared, TRAINED)

@@ -30,11 +30,17 @@ def store() -> VisualStore:
 
 
 def codebook_KD() -> torch.Tensor:
-    return torch.nn.functional.normalize(torch.randn(CODES, DIM, generator=torch.Generator().manual_seed(1)), dim=-1)
+    return torch.nn.functional.normalize(
+        torch.randn(CODES, DIM, generator=torch.Generator().manual_seed(1)), dim=-1
+    )
 
 
 def make(
-    builder: SequenceBuilder, target: type | None, implied: bool = False, frozen: bool = False, positions: str = "place"
+    builder: SequenceBuilder,
+    target: type | None,
+    implied: bool = False,
+    frozen: bool = False,
+    positions: str = "place",
 ) -> LaVIT:
     torch.manual_seed(0)
     llm = build_llm(CONFIG, len(builder.text))
@@ -47,17 +53,25 @@ def test_arms_of_a_seed_share_what_they_have_in_common(builder: SequenceBuilder)
     for other in (continuous, none):
         for name in ("marks.weight", "projector.weight", "place.weight"):
             assert torch.equal(discrete.get_parameter(name), other.get_parameter(name))
-    assert torch.equal(discrete.get_parameter("head.mix.0.weight"), continuous.get_parameter("head.mix.0.weight"))
+    assert torch.equal(
+        discrete.get_parameter("head.mix.0.weight"), continuous.get_parameter("head.mix.0.weight")
+    )
 
 
 @pytest.mark.parametrize("target", [DiscreteTarget, ContinuousTarget])
-def test_a_position_does_not_see_the_token_it_predicts(builder: SequenceBuilder, store: VisualStore, target: type) -> None:
+def test_a_position_does_not_see_the_token_it_predicts(
+    builder: SequenceBuilder, store: VisualStore, target: type
+) -> None:
     model = make(builder, target)
     batch = collate([builder.generation("a red circle", store.rows(2))])
     with torch.no_grad():
         before = model.hidden(batch, store)
         changed = VisualStore(
-            store.features_MC, -store.vectors_MD, (store.codes_M + 1) % CODES, store.places_M, torch.tensor([0])
+            store.features_MC,
+            -store.vectors_MD,
+            (store.codes_M + 1) % CODES,
+            store.places_M,
+            torch.tensor([0]),
         )
         changed.vectors_MD[: batch.generated_row[2]] = store.vectors_MD[: batch.generated_row[2]]
         changed.codes_M[: batch.generated_row[2]] = store.codes_M[: batch.generated_row[2]]
@@ -67,12 +81,16 @@ def test_a_position_does_not_see_the_token_it_predicts(builder: SequenceBuilder,
     assert not torch.allclose(before[third], after[third])
 
 
-def test_frozen_means_bit_identical_while_the_rest_learns(builder: SequenceBuilder, store: VisualStore) -> None:
+def test_frozen_means_bit_identical_while_the_rest_learns(
+    builder: SequenceBuilder, store: VisualStore
+) -> None:
     model = make(builder, DiscreteTarget, frozen=True)
     before = weights_hash(model.llm)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
     start = model.projector.weight.clone()
-    batch = collate([builder.caption(store.rows(0), "a red circle"), builder.generation("a blue square", store.rows(2))])
+    batch = collate(
+        [builder.caption(store.rows(0), "a red circle"), builder.generation("a blue square", store.rows(2))]
+    )
     hidden = model.hidden(batch, store)
     (model.text_loss(hidden, batch).sum() + model.visual_loss(hidden, batch, store)[0]).backward()
     optimizer.step()
@@ -86,7 +104,9 @@ def test_written_images_are_in_raster_order_and_end(
     builder: SequenceBuilder, target: type, positions: str, implied: bool
 ) -> None:
     model = make(builder, target, implied=implied, positions=positions)
-    prompts = [builder.generation(text, None) for text in ("a red circle", "blue", "a blue square and a red circle")]
+    prompts = [
+        builder.generation(text, None) for text in ("a red circle", "blue", "a blue square and a red circle")
+    ]
     written = generate_images(model, prompts)
     for places, mask, vectors in zip(written.places_BK, written.mask_BK, written.vectors_BKD, strict=True):
         kept = places[mask]
@@ -112,7 +132,9 @@ def test_a_batch_writes_what_each_prompt_writes_alone(builder: SequenceBuilder, 
         assert both.codes_BK[row][both.mask_BK[row]].tolist() == single.codes_BK[0][:count].tolist()
 
 
-def test_decoding_with_a_cache_agrees_with_the_training_forward(builder: SequenceBuilder, store: VisualStore) -> None:
+def test_decoding_with_a_cache_agrees_with_the_training_forward(
+    builder: SequenceBuilder, store: VisualStore
+) -> None:
     model = make(builder, ContinuousTarget)
     prompt = builder.caption(store.rows(1), None)
     written = generate_text(model, [prompt], store, 5, builder.text.eos)[0]

@@ -7,7 +7,14 @@ from lavit.language import TextTokenizer
 from lavit.sequences import Sequence, SequenceBuilder, collate
 from lavit.stages.arm import scale_weights
 
-TEXTS = ["a red circle", "a blue square and a green circle", "what colour is the circle?", "red", "blue", "two"]
+TEXTS = [
+    "a red circle",
+    "a blue square and a green circle",
+    "what colour is the circle?",
+    "red",
+    "blue",
+    "two",
+]
 
 
 @pytest.fixture(scope="module")
