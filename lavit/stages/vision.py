@@ -24,7 +24,7 @@ from lavit.ledger import Ledger, count_parameters
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
 from lavit.stages.outputs import forward_flops, label_match, load_images, psnr, save_weights, write_json
-from lavit.stages.training import OptimizerConfig, StageModule, fit
+from lavit.stages.training import OptimizerConfig, StageModule, fit, step_generator
 from lavit.vision.encoder import VisionEncoder, patchify, scale_pixels
 from lavit.vision.heads import TextTower, Vocabulary, label_loss
 
@@ -66,7 +66,7 @@ class VisionTraining(StageModule):
         return batch
 
     def loss(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Any]]:
-        features_BNC = self.encoder(batch["images"])
+        features_BNC = self._disturbed(self.encoder(batch["images"]), step)
         pixels_BNP = patchify(scale_pixels(batch["images"]), self.encoder.patch)
         pixel = F.mse_loss(self.pixel_head(features_BNC), pixels_BNP)
         if self.labels:
@@ -79,6 +79,18 @@ class VisionTraining(StageModule):
             name = "contrast"
         total = self.settings.pixel_weight * pixel + other
         return total, {"pixels": pixel.detach(), name: other.detach()}
+
+    def _disturbed(self, features_BNC: Tensor, step: int) -> Tensor:
+        """Features with noise in units of each channel's spread over the batch.
+
+        What the heads must read through noise gets variance in the features, so that it survives in features that a
+        tokenizer has reconstructed; without it, where in a patch an object lies hides in directions of no variance.
+        """
+        if not self.settings.feature_noise:
+            return features_BNC
+        spread_C = features_BNC.detach().flatten(0, 1).std(0)
+        noise_BNC = torch.randn(features_BNC.shape, generator=step_generator(self.seed, step))
+        return features_BNC + self.settings.feature_noise * spread_C * noise_BNC
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:

@@ -48,9 +48,9 @@ class PlaceDecoder(nn.Module):
         self.place_NW = nn.Parameter(torch.zeros(layout.num_patches, width))
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(blocks))
         self.leave = OutputTask(width, feature_dim)
-        init_transformer(self.blocks)
-        nn.init.trunc_normal_(self.place_NW, std=0.02)
-        nn.init.trunc_normal_(self.absent_W, std=0.02)
+        init_transformer(self)
+        nn.init.trunc_normal_(self.place_NW, std=0.2)
+        nn.init.trunc_normal_(self.absent_W, std=0.2)
 
     def forward(self, vectors_BKD: Tensor, places_BK: Tensor, weights_BK: Tensor) -> Tensor:
         """Reconstructed features [B, N, C]. Tokens that claim one place are averaged."""
@@ -106,9 +106,9 @@ class RankDecoder(nn.Module):
         self.query_NW = nn.Parameter(torch.zeros(layout.num_patches, width))
         self.blocks = nn.ModuleList(RankBlock(width, heads, mlp_ratio) for _ in range(blocks))
         self.leave = OutputTask(width, feature_dim)
-        init_transformer(self.blocks)
+        init_transformer(self)
         for table in (self.rank_MW, self.query_NW):
-            nn.init.trunc_normal_(table, std=0.02)
+            nn.init.trunc_normal_(table, std=0.2)
 
     def forward(self, vectors_BKD: Tensor, places_BK: Tensor, weights_BK: Tensor) -> Tensor:
         """Reconstructed features [B, N, C]; ``places_BK`` is not looked at."""

@@ -78,10 +78,8 @@ def tokenizer_metrics(
         decoded_SNC = tokenizer.decode(vectors_BKD, tokens.places_BK, tokens.mask_BK)
         metrics |= reconstruction(decoded_SNC, *shared, suffix=suffix)
     metrics |= reconstruction(features_SNC, *shared, suffix="_undecoded")
-    kept_SM = torch.zeros(len(counts_S), tokenizer.num_places).scatter_add(
-        1, tokens.places_BK, tokens.mask_BK.float()
-    )
     features_SMC = tokenizer.layout.gather(tokenizer.standardise(features_SNC))
+    kept_SM = tokenizer.selector(features_SMC, keys_B=keys_S).keep_BM
     sampled_SM = tokenizer.selector(features_SMC, generator=generator).keep_BM
     metrics["sampled_kept"] = float(sampled_SM.sum(1).mean())
     metrics["sampled_flips"] = float((sampled_SM != kept_SM).float().mean())

@@ -27,7 +27,7 @@ class Layout(nn.Module):
     def __init__(self, gather_MN: Tensor):
         super().__init__()
         self.num_places, self.num_patches = gather_MN.shape
-        self.identity = self.num_places == self.num_patches and bool(torch.equal(gather_MN, torch.eye(len(gather_MN))))
+        self.identity = self.num_places == self.num_patches  # as many cells as patches: each is one patch
         self.register_buffer("gather_MN", gather_MN, persistent=False)
         self.register_buffer("spread_NM", (gather_MN / gather_MN.sum(0)).T.contiguous(), persistent=False)
 

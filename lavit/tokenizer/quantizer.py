@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavit.errors import LavitError
+from lavit.vision.blocks import init_transformer
 
 
 class Quantizer(nn.Module):
@@ -45,6 +46,7 @@ class Quantizer(nn.Module):
         self.codebook_size, self.code_dim = codebook_size, code_dim
         self.decay, self.usage_decay, self.dead_below = decay, usage_decay, dead_below
         self.project = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, code_dim))
+        init_transformer(self.project)
         self.register_buffer("codebook_KD", F.normalize(torch.randn(codebook_size, code_dim), dim=-1))
         self.register_buffer("usage_K", torch.full((codebook_size,), 1 / codebook_size))
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool))

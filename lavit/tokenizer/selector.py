@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavit.errors import LavitError
+from lavit.vision.blocks import init_transformer
 
 KEEP, DROP = 0, 1  # channels of the decision, in LaVIT's order
 
@@ -66,6 +67,7 @@ class TokenSelector(nn.Module):
         self.decide = nn.Sequential(
             nn.Linear(width, width // 2), nn.GELU(), nn.Linear(width // 2, width // 4), nn.GELU(), nn.Linear(width // 4, 2)
         )
+        init_transformer(self)
 
     def log_probs(self, features_BMC: Tensor) -> Tensor:
         """Log-probabilities [B, M, 2] of keeping and of dropping."""

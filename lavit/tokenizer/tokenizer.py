@@ -64,11 +64,22 @@ class Tokenizer(nn.Module):
         self.codebook_size, self.code_dim = quantizer.codebook_size, quantizer.code_dim
         # A number where every image has as many tokens; None where the end has to be predicted.
         self.tokens_per_image: int | None = selector.tokens_per_image  # type: ignore[assignment]
+        self.positions: str = "place" if decoder.uses_places else "rank"
         # True where a token's place follows from its rank, or is not used: then no model has to predict places.
         self.places_implied: bool = self.tokens_per_image is not None or not decoder.uses_places
         self.register_buffer("mean_C", torch.zeros(feature_dim))
         self.register_buffer("std_C", torch.ones(feature_dim))
         self.vision = vision
+
+    @property
+    def feature_mean(self) -> Tensor:
+        """Mean [C] of the vision features over the training images (0 where they are not standardised)."""
+        return self.mean_C
+
+    @property
+    def feature_std(self) -> Tensor:
+        """Standard deviation [C] of the vision features (1 where they are not standardised)."""
+        return self.std_C
 
     def standardise(self, features_BNC: Tensor) -> Tensor:
         """Zero mean and unit variance of each channel: raw features are nearly all background and offset."""
@@ -97,9 +108,10 @@ class Tokenizer(nn.Module):
         places_BK, mask_BK = kept_places(held.selection.keep_BM)
         vectors_BKD = gather_kept(held.vectors_BMD, places_BK, mask_BK)
         codes_BK = torch.where(mask_BK, self.quantizer.codes(vectors_BKD), 0)
-        return VisualTokens(
-            gather_kept(held.merged_BMC, places_BK, mask_BK), vectors_BKD, codes_BK, places_BK, mask_BK
-        )
+        features_BKC = gather_kept(held.merged_BMC, places_BK, mask_BK)
+        if not self.decoder.uses_places:  # then nobody may see where a token came from: its place is its rank
+            places_BK = torch.where(mask_BK, torch.arange(mask_BK.shape[1], device=mask_BK.device), 0)
+        return VisualTokens(features_BKC, vectors_BKD, codes_BK, places_BK, mask_BK)
 
     @torch.no_grad()
     def encode(self, images_BHWC: Tensor | np.ndarray) -> VisualTokens:

@@ -22,7 +22,8 @@ class VisualTokens:
         features_BKC: merged continuous features: what enters the LLM.
         vectors_BKD: unit-norm pre-quantizer vectors: the continuous target.
         codes_BK: codebook index: the discrete target; 0 at padding.
-        places_BK: patch index in raster order (a pooled tokenizer's cell index); 0 at padding.
+        places_BK: patch index in raster order (a pooled tokenizer's cell index; the rank among the image's tokens where
+            positions are by rank); 0 at padding.
         mask_BK: True where there is a token.
     """
 
@@ -65,7 +66,7 @@ class PackedTokens:
             return torch.where(mask_BK if out.dim() == 2 else mask_BK[..., None], out, 0)
 
         return VisualTokens(
-            take(self.features_RC.float()) if self.features_RC.dtype != torch.float16 else take(self.features_RC).float(),
+            take(self.features_RC).float(),
             take(self.vectors_RD).float(),
             take(self.codes_R).long(),
             take(self.places_R).long(),

@@ -52,10 +52,20 @@ class Block(nn.Module):
         return x_BNC + self.mlp(self.norm_mlp(x_BNC))
 
 
-def init_transformer(module: nn.Module, std: float = 0.02) -> None:
-    """Truncated normal weights and zero biases for every linear layer below ``module`` (ViT's initialisation)."""
+RESIDUAL_INIT = 0.2  # of a residual branch's last layer: blocks begin near the identity
+
+
+def init_transformer(module: nn.Module) -> None:
+    """Zero biases, and weights of variance 1 / fan-in, for every linear layer below ``module``.
+
+    The usual constant deviation of 0.02 is meant for a width of some thousands; narrow networks learn about half as
+    fast with it. The last layer of each residual branch begins smaller.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear):
-            nn.init.trunc_normal_(part.weight, std=std)
+            nn.init.trunc_normal_(part.weight, std=part.in_features**-0.5)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear) and name.endswith(("attention.out", "mlp.2")):
+            part.weight.data.mul_(RESIDUAL_INIT)

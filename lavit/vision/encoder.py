@@ -64,7 +64,7 @@ class VisionEncoder(nn.Module):
         self.place_NC = nn.Parameter(torch.zeros(self.num_patches, width))
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio) for _ in range(blocks))
         init_transformer(self.blocks)
-        nn.init.trunc_normal_(self.place_NC, std=0.02)
+        nn.init.trunc_normal_(self.place_NC, std=0.2)
 
     def forward(self, images_BHWC: Tensor | np.ndarray) -> Tensor:
         """Features [B, N, C] of uint8 images [B, H, W, 3]."""
