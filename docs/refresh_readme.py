@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SHOWN = "main_effects"  # the figure in the README
+SHOWN = "forest"  # the figure in the README
 
 
 def replace(text: str, marker: str, content: str) -> str:

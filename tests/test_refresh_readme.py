@@ -35,7 +35,7 @@ def study(tmp_path: Path) -> Path:
     (folder / "tables" / "main.md").write_text(
         "| arm | CIDEr |\n|---|---|\n| \\1 default | 1.0 |\n", encoding="utf-8"
     )
-    for name in ("main_effects", "curves"):
+    for name in ("forest", "curves"):
         (folder / "figures" / f"{name}.svg").write_text("<svg/>", encoding="utf-8")
     return folder
 
@@ -48,7 +48,7 @@ def test_the_table_and_the_figure_are_replaced_however_often(script, checkout: P
 
     assert (checkout / "README.md").read_text(encoding="utf-8") == once
     assert "| \\1 default | 1.0 |" in once
-    assert "docs/pictures/quickstart-main_effects.svg" in once
+    assert "docs/pictures/quickstart-forest.svg" in once
     assert (checkout / "docs" / "pictures" / "quickstart-curves.svg").is_file()
     head, tail = before.split("<!-- quickstart-table -->")[0], before.split("<!-- /quickstart-figure -->")[1]
     assert once.startswith(head)
