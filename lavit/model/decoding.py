@@ -96,7 +96,7 @@ def greedy_text(llm: LlamaForCausalLM, prompts: list[list[int]], limit: int, eos
     for row, prompt in enumerate(prompts):
         ids_BT[row, width - len(prompt) :] = torch.tensor(prompt)
         mask_BT[row, width - len(prompt) :] = 1
-    out_BT = llm.generate(
+    out_BT: Tensor = llm.generate(  # type: ignore[misc, assignment]
         input_ids=ids_BT.to(llm.device),
         attention_mask=mask_BT.to(llm.device),
         max_new_tokens=limit,

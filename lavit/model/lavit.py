@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
-from lavit.model.visual_head import VisualHead
+from lavit.model.visual_head import Target, VisualHead
 from lavit.sequences import SequenceBatch, VisualStore
 
 
@@ -35,6 +35,8 @@ class LaVIT(nn.Module):
         llm_trainable: False freezes every weight of ``llm``.
         seed: each new part draws its weights from (seed, its name), so that arms share what they have in common.
     """
+
+    codebook_KD: Tensor
 
     def __init__(
         self,
@@ -141,7 +143,7 @@ def build_lavit(
     llm: LlamaForCausalLM,
     tokenizer: Mapping[str, Any],
     codebook_KD: Tensor,
-    target: type[nn.Module] | None,
+    target: type[Target] | None,
     llm_trainable: bool,
     seed: int = 0,
 ) -> LaVIT:

@@ -91,8 +91,8 @@ class Arm:
         self,
         model: LaVIT,
         text: TextTokenizer,
-        vision: torch.nn.Module,
-        tokenizer: torch.nn.Module,
+        vision: lavit.vision.VisionEncoder,
+        tokenizer: lavit.tokenizer.Tokenizer,
         pixels: torch.nn.Module,
     ):
         self.model, self.vision, self.tokenizer, self.pixels = model, vision, tokenizer, pixels

@@ -17,7 +17,32 @@ from torch import Tensor, nn
 SHARPNESS = 4.0  # codes are unit vectors: products below one would leave the softmax flat for long
 
 
-class DiscreteTarget(nn.Module):
+class Target(nn.Module):
+    """What a visual token is to a model that writes it: learned by :meth:`loss`, written by :meth:`choose`.
+
+    Args:
+        width: the LLM's width.
+        codebook_KD: the tokenizer's codebook.
+    """
+
+    name: str
+
+    def __init__(self, width: int, codebook_KD: Tensor):
+        super().__init__()
+        self.width = width
+
+    def loss(self, hidden_PW: Tensor, codes_P: Tensor, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and a quality between 0 and 1 of the predictions made from ``hidden_PW``."""
+        raise TypeError(f"{type(self).__name__} does not define loss")
+
+    def choose(
+        self, hidden_PW: Tensor, codebook_KD: Tensor, temperature: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Code (-1 where there is none) and vector of the token that is written."""
+        raise TypeError(f"{type(self).__name__} does not define choose")
+
+
+class DiscreteTarget(Target):
     """Predict the code by cross-entropy (LaVIT, section 3.2).
 
     A code's logit is its own row of the output vocabulary plus the product of a projected hidden state with the
@@ -26,8 +51,10 @@ class DiscreteTarget(nn.Module):
 
     name = "discrete"
 
+    codebook_KD: Tensor
+
     def __init__(self, width: int, codebook_KD: Tensor):
-        super().__init__()
+        super().__init__(width, codebook_KD)
         self.rows = nn.Linear(width, codebook_KD.shape[0])
         nn.init.zeros_(self.rows.weight)
         nn.init.zeros_(self.rows.bias)
@@ -51,13 +78,13 @@ class DiscreteTarget(nn.Module):
         return codes_P, codebook_KD[codes_P]
 
 
-class ContinuousTarget(nn.Module):
+class ContinuousTarget(Target):
     """Regress the token's vector by squared error against the frozen tokenizer (Emu, section 2.2)."""
 
     name = "continuous"
 
     def __init__(self, width: int, codebook_KD: Tensor):
-        super().__init__()
+        super().__init__(width, codebook_KD)
         self.head = nn.Linear(width, codebook_KD.shape[1])
 
     def loss(self, hidden_PW: Tensor, codes_P: Tensor, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,7 +112,7 @@ class VisualHead(nn.Module):
         ranked: True where the place of the n-th token is n but the model ends the image (``positions: rank``).
     """
 
-    def __init__(self, width: int, target: nn.Module, places: int, implied: bool, ranked: bool = False):
+    def __init__(self, width: int, target: Target, places: int, implied: bool, ranked: bool = False):
         super().__init__()
         self.places, self.implied, self.ranked = places, implied, ranked
         self.target = target

@@ -20,7 +20,7 @@ def curve_points(steps: int, points: int) -> list[int]:
 def optimizer_of(context: StageContext, **changes: object) -> OptimizerConfig:
     """The arm's AdamW."""
     fields = {**context.config.optimizer, **changes}
-    return OptimizerConfig(**{**fields, "betas": tuple(fields["betas"])})  # type: ignore[arg-type]
+    return OptimizerConfig(**{**fields, "betas": tuple(fields["betas"])})
 
 
 def check_frozen(module: ArmModule, before: str) -> None:
