@@ -1,0 +1,237 @@
+"""What a sceptical reader checks: completeness, voids, equal conditions, spreads, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from reports.findings import warnings
+from reports.results import Results
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the audit. `state`: ok, warn or info; `items` are listed below it."""
+
+    name: str
+    state: str
+    text: str
+    items: tuple[str, ...] = field(default=())
+
+
+def audit(results: Results) -> list[Check]:
+    """Every check, in the order in which they are read."""
+    checks = [
+        _completeness(results),
+        _examples(results),
+        _voids(results),
+        _conditions(results),
+        _axes_only(results),
+        _spreads(results),
+        _statistics(results),
+        _conditional(results),
+        _seeds(results),
+        _time(results),
+        _provenance(results),
+        _environment(results),
+    ]
+    return [check for check in checks if check is not None]
+
+
+def _completeness(results: Results) -> Check:
+    runs = results.frame.runs
+    undone = runs[runs["status"] != "done"]
+    text = f"{len(runs) - len(undone)} of {len(runs)} runs finished"
+    items = []
+    for run in undone.itertuples(index=False):
+        why = f": {run.error}" if run.error else ""
+        again = f"; repeat with `{run.command}`" if run.command else ""
+        items.append(f"{run.arm}, seed {run.seed}: {run.status}{why}{again}")
+    return Check("Completeness", "warn" if items else "ok", text, tuple(items))
+
+
+def _examples(results: Results) -> Check:
+    parts = []
+    for measure in results.scores.primary:
+        cube = results.scores.cube(measure)
+        if cube is not None:
+            clusters = "" if cube.clusters == cube.examples else f" in {cube.clusters:,} images"
+            parts.append(f"{measure.benchmark} {cube.examples:,}{clusters}")
+    text = "every arm and seed was scored on the same examples: " + "; ".join(parts)
+    return Check("Examples", "ok", text + "; no duplicate, no missing score")
+
+
+def _voids(results: Results) -> Check | None:
+    voids = results.frame.study.voids
+    if not voids:
+        return Check("Void combinations", "info", "none declared")
+    items = list(
+        dict.fromkeys(
+            ", ".join(f"{a}={v}" for a, v in void.levels.items()) + ": " + void.why for void in voids
+        )
+    )
+    return Check("Void combinations", "info", f"{len(items)} left out, each with its reason", tuple(items))
+
+
+def _conditions(results: Results) -> Check:
+    found = warnings(results)[len(results.frame.notes) :]
+    text = (
+        "arms differ where they should be equal"
+        if found
+        else "understanding examples are equal in number in every arm"
+    )
+    if not len(results.frame.ledgers):
+        return Check("Equal conditions", "info", "no ledger was recorded, so costs cannot be compared")
+    return Check("Equal conditions", "warn" if found else "ok", text, tuple(found))
+
+
+def _axes_only(results: Results) -> Check | None:
+    found = results.frame.header.get("confounds")
+    if found is None:
+        return None
+    items = [_words(item) for item in (found.items() if isinstance(found, dict) else found)]
+    if not items:
+        return Check(
+            "Only the axes differ",
+            "ok",
+            "resolved configurations of any two arms differ in axes and seed only",
+        )
+    return Check("Only the axes differ", "warn", "configurations differ beyond axes and seed", tuple(items))
+
+
+def _words(item: Any) -> str:
+    if isinstance(item, dict):
+        return ", ".join(f"{k}: {v}" for k, v in item.items())
+    if isinstance(item, (list, tuple)):
+        return ": ".join(str(part) for part in item)
+    return str(item)
+
+
+def _spreads(results: Results) -> Check:
+    items = [
+        f"{measure.label}: {arm} spreads {ratio:.1f} times as far over seeds as the other arms; its "
+        "contrasts use their own "
+        "variance"
+        for measure in results.outcomes
+        for arm, ratio in results.effects.unequal.get(measure, {}).items()
+    ]
+    if max((len(results.frame.done(arm)) for arm in results.frame.arms), default=0) < 2:
+        return Check("Spread over seeds", "info", "one seed: nothing to compare")
+    text = (
+        "no arm's seeds spread over 2.5 times as far as the other arms'" if not items else "unequal spreads"
+    )
+    return Check("Spread over seeds", "warn" if items else "ok", text, tuple(items))
+
+
+def _statistics(results: Results) -> Check:
+    study = results.frame.study
+    items = [
+        "Differences are paired by example, blocked by seed and clustered by image; seeds and examples "
+        "both count as "
+        "samples; seed variance pooled over arms; Satterthwaite degrees of freedom; 95 % intervals are "
+        "unadjusted.",
+        f"Declared family: {', '.join(study.family) or 'none'}; Holm within each benchmark. Main effects "
+        "are a second "
+        "family. Parts, slices and further splits are exploratory (Benjamini-Hochberg).",
+    ]
+    headline = results.headline
+    for effect in results.effects.shown(headline) if headline else []:
+        c = effect.contrast
+        if c.known and c.pooled and math.isfinite(c.unpooled_low):
+            k = results.display(effect.measure).scale
+            items.append(
+                f"Sensitivity, {effect.name}: [{c.low * k:.1f}, {c.high * k:.1f}] pooled, "
+                f"[{c.unpooled_low * k:.1f}, "
+                f"{c.unpooled_high * k:.1f}] from its own seeds alone; seeds are {c.seed_share:.0%} of "
+                "the variance."
+            )
+    return Check(
+        "Statistics",
+        "info",
+        f"crossed seeds × examples; Holm over {len(study.family)} arms, α = 5 %",
+        tuple(items),
+    )
+
+
+def _conditional(results: Results) -> Check | None:
+    lines = results.frame.study.conditional_on
+    if not lines:
+        return None
+    return Check("Conditional on", "info", "conclusions reach no further than", tuple(lines))
+
+
+def _seeds(results: Results) -> Check:
+    rows = [f"{arm}: {', '.join(map(str, results.frame.done(arm))) or 'none'}" for arm in results.frame.arms]
+    seeds = {tuple(results.frame.done(arm)) for arm in results.frame.arms}
+    same = len(seeds) == 1
+    text = (
+        f"every arm has the seeds {', '.join(map(str, next(iter(seeds))))}"
+        if same
+        else "arms have unlike seeds"
+    )
+    return Check("Seeds", "ok" if same else "warn", text, () if same else tuple(rows))
+
+
+def _time(results: Results) -> Check | None:
+    spent: dict[tuple[str, str], float] = {}
+    for run in results.frame.runs.itertuples(index=False):
+        for stage, seconds in run.wall_s.items():
+            spent[(stage, run.stage_keys.get(stage, f"{run.arm}-{run.seed}"))] = float(seconds)
+    if not spent:
+        return None
+    plan = results.frame.header.get("plan") or {}
+    planned, total = plan.get("seconds"), sum(spent.values())
+    text = f"{_duration(total)} of stages run, shared ones counted once"
+    if isinstance(planned, (int, float)) and planned > 0:
+        text += f"; planned {_duration(planned)} ({total / planned - 1:+.0%})".replace("-", "−")
+    by_stage: dict[str, list[float]] = {}
+    for (stage, _), seconds in spent.items():
+        by_stage.setdefault(stage, []).append(seconds)
+    items = tuple(
+        f"{stage}: {len(times)} × {_duration(sum(times) / len(times))}" for stage, times in by_stage.items()
+    )
+    return Check("Plan and actual time", "info", text, items)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _provenance(results: Results) -> Check:
+    git = results.frame.header.get("git") or {}
+    commit = str(git.get("commit") or "unknown")
+    dirty = bool(git.get("dirty"))
+    text = (
+        f"commit {commit[:12]}" + (", with uncommitted changes" if dirty else ", clean")
+        if git
+        else "no commit recorded"
+    )
+    items = []
+    for run in results.frame.runs.itertuples(index=False):
+        path = results.frame.files.get((run.arm, int(run.seed)))
+        if path is None:
+            continue
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        keys = " ".join(f"{stage} {str(key)[:8]}" for stage, key in run.stage_keys.items())
+        mlflow = f"; MLflow run {run.mlflow_run_id}" if run.mlflow_run_id else ""
+        items.append(f"{run.arm}, seed {run.seed}: records {digest}{mlflow}" + (f"; {keys}" if keys else ""))
+    return Check("Fingerprints", "warn" if dirty or not git else "ok", text, tuple(items))
+
+
+def _environment(results: Results) -> Check | None:
+    environment = results.frame.header.get("environment") or {}
+    flat: list[str] = []
+    for name, value in environment.items():
+        if isinstance(value, dict):
+            flat.append(f"{name}: " + ", ".join(f"{k} {v}" for k, v in value.items()))
+        else:
+            flat.append(f"{name} {value}")
+    return (
+        Check("Environment", "info", "of the machine that collected the runs", tuple(flat)) if flat else None
+    )

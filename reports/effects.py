@@ -1,0 +1,273 @@
+"""Which comparisons a study makes: arms against the default, main effects over matched pairs; their verdicts.
+
+A family is declared in the study file and corrected by Holm within each benchmark; main effects are a second
+family; sub-scores, slices and other splits are exploratory, corrected by Benjamini and Hochberg, and called
+so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import special
+
+from reports.contrast import Contrast, contrast, detectable_in_se, seed_variance
+from reports.measure import Cube, Measure, Scores
+from reports.study import Study
+
+UNEQUAL = 2.5  # an arm whose seed SD is this many times the other arms' is not pooled with them
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A comparison with its meaning.
+
+    kind: `arm` (an arm against the default), `main_effect` (a level against the axis's first, over matched
+    pairs). family: `declared`, `main effects` or `exploratory`. verdict: helps, hurts, equivalent, no
+    evidence, one seed, not estimable.
+    """
+
+    kind: str
+    measure: Measure
+    subject: str  # the arm, or the level
+    against: str  # the default arm, or the axis's first level
+    contrast: Contrast
+    axis: str | None = None
+    pairs: tuple[tuple[str, str], ...] = ()
+    family: str = "declared"
+    verdict: str = "not estimable"
+    unequal: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`llm=frozen`, or `tokens: pooled instead of dynamic` for a main effect."""
+        return (
+            self.subject if self.kind == "arm" else f"{self.axis}: {self.subject} instead of {self.against}"
+        )
+
+
+@dataclass
+class Effects:
+    """Every comparison of a study.
+
+    `unequal` maps a measure to the arms whose seeds vary unlike the others', with the ratio of the spreads.
+    """
+
+    effects: list[Effect]
+    unequal: dict[Measure, dict[str, float]]
+    by_axis: bool  # whether some main effect averages several matched pairs (a factorial design)
+
+    def arm(self, measure: Measure, arm: str) -> Effect | None:
+        """The comparison of an arm with the default."""
+        return next(
+            (e for e in self.effects if e.kind == "arm" and e.measure == measure and e.subject == arm), None
+        )
+
+    def main(self, measure: Measure) -> list[Effect]:
+        """The main effects on a measure, in the order of the axes."""
+        return [e for e in self.effects if e.kind == "main_effect" and e.measure == measure]
+
+    def shown(self, measure: Measure) -> list[Effect]:
+        """What a finding is about: main effects in a factorial design, else arms against the default."""
+        if self.by_axis:
+            return self.main(measure)
+        return [e for e in self.effects if e.kind == "arm" and e.measure == measure]
+
+
+def matched_pairs(study: Study, axis: str, level: str) -> list[tuple[str, str]]:
+    """Pairs (arm at `level`, arm at the axis's first level) that differ on this axis only."""
+    first = study.axes[axis][0]
+    pairs = []
+    for arm, levels in study.arms.items():
+        if levels.get(axis) != level or study.level(arm, axis) is None:
+            continue
+        for other in study.arms:
+            if study.level(other, axis) == first and _same_elsewhere(study, arm, other, axis):
+                pairs.append((arm, other))
+                break
+    return pairs
+
+
+def _same_elsewhere(study: Study, arm: str, other: str, axis: str) -> bool:
+    """Equal on every other axis; an axis that one of the two has no level of counts at its first level."""
+    for a, levels in study.axes.items():
+        if a == axis:
+            continue
+        mine, theirs = study.arms[arm].get(a) or levels[0], study.arms[other].get(a) or levels[0]
+        if mine != theirs:
+            return False
+    return True
+
+
+def spread_ratio(means_AS: np.ndarray, arm: int) -> float:
+    """An arm's spread over seeds (seeds blocked) relative to what the other arms' pooled spread predicts.
+
+    Its square follows F(S - 1, (A - 2)(S - 1)) when all arms vary alike. NaN with fewer than three arms or
+    two seeds.
+    """
+    present_S = np.isfinite(means_AS[arm])
+    others = np.delete(means_AS, arm, axis=0)
+    others = others[np.isfinite(others[:, present_S]).all(axis=1)]
+    if len(others) < 2 or present_S.sum() < 2:
+        return math.nan
+    variance, df = seed_variance(others)
+    if df <= 0 or not variance > 0:
+        return math.nan
+    deviation_S = means_AS[arm, present_S] - others[:, present_S].mean(axis=0)
+    return float(np.sqrt(deviation_S.var(ddof=1) / (variance * (1 + 1 / len(others)))))
+
+
+def unequal_arms(cube: Cube) -> dict[str, float]:
+    """Arms whose seeds spread more than `UNEQUAL` times as far as the other arms', with the ratio."""
+    ratios = {arm: spread_ratio(cube.means_AS, i) for i, arm in enumerate(cube.arms)}
+    return {arm: r for arm, r in ratios.items() if math.isfinite(r) and r > UNEQUAL}
+
+
+def compute_effects(study: Study, scores: Scores, lower: Collection[str] = ()) -> Effects:
+    """All comparisons: every primary score by Holm, every part, slice and further split exploratory.
+
+    Args:
+        study: what was declared.
+        scores: the measures.
+        lower: `benchmark/name` of the measures of which less is better.
+    """
+    unequal: dict[Measure, dict[str, float]] = {}
+    found: list[Effect] = []
+    exploratory: list[Effect] = []
+    for measure in scores.primary:
+        cube = scores.cube(measure)
+        if cube is None:
+            continue
+        unequal[measure] = unequal_arms(cube)
+        arms = _arm_effects(study, measure, cube, unequal[measure])
+        family = [e for e in arms if e.subject in study.family]
+        rest = [e for e in arms if e.subject not in study.family]
+        found += _judge(correct(family, "holm"), study, scores.headline, lower)
+        exploratory += [replace(e, family="exploratory") for e in rest]
+        found += _judge(
+            correct(_main_effects(study, measure, cube, unequal[measure]), "holm"),
+            study,
+            scores.headline,
+            lower,
+        )
+        for side in _side_measures(scores, measure):
+            side_cube = scores.cube(side)
+            if side_cube is not None and _varies(side_cube):
+                unequal[side] = unequal_arms(side_cube)
+                arm_effects = _arm_effects(study, side, side_cube, unequal[side])
+                main_effects = _main_effects(study, side, side_cube, unequal[side])
+                exploratory += [replace(e, family="exploratory") for e in (*arm_effects, *main_effects)]
+    found += _judge(correct(exploratory, "fdr_bh"), study, scores.headline, lower)
+    by_axis = any(len(e.pairs) > 1 for e in found if e.kind == "main_effect")
+    return Effects(found, unequal, by_axis)
+
+
+def _varies(cube: Cube) -> bool:
+    """Whether runs differ at all; a property of the examples alone is no outcome."""
+    return bool(np.nanmax(cube.means_AS) > np.nanmin(cube.means_AS))
+
+
+def _side_measures(scores: Scores, measure: Measure) -> list[Measure]:
+    parts = [replace(measure, name=name, part=True) for name in scores.parts(measure)]
+    kinds = [replace(measure, kind=kind) for kind in scores.kinds(measure)]
+    return [*parts, *kinds, *scores.splits(measure)]
+
+
+def _arm_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]) -> list[Effect]:
+    return [
+        _effect("arm", measure, cube, {arm: 1.0, study.default: -1.0}, unequal, arm, study.default)
+        for arm in study.others
+    ]
+
+
+def _main_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]) -> list[Effect]:
+    found = []
+    for axis, levels in study.axes.items():
+        for level in levels[1:]:
+            pairs = matched_pairs(study, axis, level)
+            # A pair counts where this measure exists for both (an arm without images has no text-to-image
+            # score).
+            usable = [pair for pair in pairs if all(cube.run_means(arm) for arm in pair)]
+            weights: dict[str, float] = {}
+            for arm, other in usable:
+                weights[arm] = weights.get(arm, 0.0) + 1 / len(usable)
+                weights[other] = weights.get(other, 0.0) - 1 / len(usable)
+            effect = _effect("main_effect", measure, cube, weights, unequal, level, levels[0])
+            if not usable:
+                reason = (
+                    "no two arms differ in this axis only"
+                    if not pairs
+                    else "an arm of every pair has no score"
+                )
+                effect = replace(effect, contrast=Contrast(reason=reason))
+            found.append(replace(effect, axis=axis, pairs=tuple(usable), family="main effects"))
+    return found
+
+
+def _effect(
+    kind: str,
+    measure: Measure,
+    cube: Cube,
+    weights: dict[str, float],
+    unequal: dict[str, float],
+    subject: str,
+    against: str,
+) -> Effect:
+    odd = tuple(arm for arm in weights if arm in unequal)
+    found = contrast(cube, weights, pooled=not odd, exclude=tuple(unequal))
+    return Effect(kind, measure, subject, against, found, unequal=odd)
+
+
+def correct(effects: Sequence[Effect], method: str) -> list[Effect]:
+    """Fill in `p_adjusted` over one family, and the smallest detectable effect at its strictest step.
+
+    Args:
+        effects: one family.
+        method: `holm`, or `fdr_bh` for exploratory comparisons (their detectable effect is left unadjusted).
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    known = [e for e in effects if e.contrast.known]
+    if not known:
+        return list(effects)
+    adjusted = multipletests([e.contrast.p for e in known], method=method)[1]
+    by_id = {id(e): float(p) for e, p in zip(known, adjusted, strict=True)}
+    size = len(known)
+    alpha = 0.05 / size if method == "holm" else 0.05
+    done = []
+    for effect in effects:
+        c = effect.contrast
+        if c.known:
+            detectable = detectable_in_se(round(c.df, 3), alpha) * c.se
+            c = replace(c, p_adjusted=by_id[id(effect)], family_size=size, detectable=detectable)
+        done.append(replace(effect, contrast=c))
+    return done
+
+
+def _judge(
+    effects: Sequence[Effect], study: Study, headline: Measure | None, lower: Collection[str]
+) -> list[Effect]:
+    return [replace(e, verdict=_verdict(e, study, headline, lower)) for e in effects]
+
+
+def _verdict(effect: Effect, study: Study, headline: Measure | None, lower: Collection[str]) -> str:
+    c = effect.contrast
+    if not c.known:
+        return "not estimable"
+    if c.scope == "this training run only":
+        return "one seed"
+    if study.margin is not None and effect.measure == headline and equivalent(c, study.margin):
+        return "equivalent"
+    if not c.significant:
+        return "no evidence"
+    rises = c.estimate > 0
+    return "helps" if rises != (f"{effect.measure.benchmark}/{effect.measure.name}" in lower) else "hurts"
+
+
+def equivalent(found: Contrast, margin: float) -> bool:
+    """Two one-sided tests at 5 %: the 90 % interval lies within the margin."""
+    half = float(special.stdtrit(found.df, 0.95)) * found.se
+    return -margin < found.estimate - half and found.estimate + half < margin

@@ -1,0 +1,197 @@
+"""Which examples the page shows: where arms disagree most, and as many at random against cherry-picking."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.figures.samples import find_pictures
+from reports.frame import Frame
+from reports.measure import Measure
+from reports.results import Results
+
+PER_BENCHMARK = 12  # by disagreement, and as many at random
+MOST = 120
+CLIP = 300
+PICTURES = (".png", ".webp", ".jpg")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen from a benchmark, and from how many."""
+
+    benchmark: str
+    total: int
+    pool: int
+    shown: int
+
+
+@dataclass
+class Album:
+    """The examples as plain data for the page, the rule that chose them, and the pictures that they name."""
+
+    examples: list[dict[str, Any]]
+    choices: list[Choice]
+    pictures: dict[str, Path]
+    rule: str
+
+
+def choose_examples(results: Results) -> Album:
+    """Choose by rule: from each benchmark some by disagreement and as many at random (fixed seed)."""
+    album = Album([], [], {}, "")
+    images = _evaluated_pictures(results.frame)
+    measures = [m for m in results.outcomes if results.scores.cube(m) is not None]
+    each = max(2, min(PER_BENCHMARK, MOST // max(2 * len(measures), 1)))
+    for measure in measures:
+        _choose(results, measure, each, images, album)
+    album.rule = (
+        f"From each benchmark the {each} examples on which the arms' scores (mean over seeds) lie "
+        "furthest apart, and "
+        f"{each} drawn at random with a fixed seed from the rest"
+    )
+    counts = ", ".join(
+        f"{c.shown} of {c.total:,} of {c.benchmark}"
+        + (f" (from {c.pool} with pictures)" if c.pool < c.total else "")
+        for c in album.choices
+    )
+    album.rule += f": {counts}. All are in records/*.parquet." if counts else "."
+    return album
+
+
+def _evaluated_pictures(frame: Frame) -> dict[str, Path]:
+    """Name of an image or example -> its picture."""
+    folder = frame.folder / "images"
+    return {p.stem: p for p in sorted(folder.glob("*")) if p.suffix in PICTURES} if folder.is_dir() else {}
+
+
+def _choose(results: Results, measure: Measure, each: int, images: dict[str, Path], album: Album) -> None:
+    frame = results.frame
+    rows = frame.records
+    rows = rows[
+        (rows["benchmark"] == measure.benchmark)
+        & (rows["control"] == "")
+        & (rows["split"] == measure.split)
+        & (rows["metric"] == measure.name)
+    ]
+    drawn = {}
+    for arm in frame.arms:
+        for seed in frame.done(arm):
+            own, truth = find_pictures(frame, arm, seed, measure.benchmark)
+            drawn[(arm, seed)] = own
+            images = {**truth, **images}
+    facts = rows.drop_duplicates("example_id").set_index("example_id")
+    pictured = {e for e in facts.index if _picture_of(e, facts, images) is not None}
+    drawings = set().union(*(set(d) for d in drawn.values())) if drawn else set()
+    if drawings & set(facts.index):
+        pictured &= drawings
+    pool = pictured if len(pictured) >= each else set(facts.index)
+    table = rows[rows["example_id"].isin(pool)].pivot_table(
+        index="example_id", columns=["arm", "seed"], values="score", aggfunc="first", observed=True
+    )
+    spread = _describe(table, frame.study.default)
+    ranked = spread.sort_values(["disagreement", "example_id"], ascending=[False, True], kind="stable").index
+    by_gap = [e for e in ranked if spread.loc[e, "disagreement"] > 0][: min(each, len(spread) // 2)]
+    rest = sorted(set(spread.index) - set(by_gap))
+    at_random = random.Random(f"{measure.label}").sample(rest, min(each, len(rest)))
+    top = _top(rows["score"])
+    chosen = [*((e, "disagreement") for e in by_gap), *((e, "random") for e in at_random)]
+    wanted = rows[rows["example_id"].isin([e for e, _ in chosen])]
+    answers = {str(e): own for e, own in wanted.groupby("example_id", sort=False)}
+    display = results.display(measure)
+    for example, why in chosen:
+        fact = facts.loc[example]
+        picture = _picture_of(example, facts, images)
+        key = _name(album, picture) if picture is not None else None
+        arms = []
+        for arm in frame.arms:
+            own = answers[example]
+            chips = []
+            for row in own[own["arm"] == arm].sort_values("seed").itertuples(index=False):
+                chip: dict[str, Any] = {"s": int(row.seed), "t": _clip(row.prediction), "v": float(row.score)}
+                file = drawn.get((arm, int(row.seed)), {}).get(example)
+                if file is not None:
+                    chip["i"] = _name(album, file)
+                chips.append(chip)
+            arms.append(chips)
+        album.examples.append(
+            {
+                "id": f"{measure.benchmark}:{example}",
+                "benchmark": measure.benchmark,
+                "metric": display.name,
+                "kind": str(fact["kind"]),
+                "prompt": _clip(fact["prompt"]),
+                "truth": [_clip(t) for t in _references(fact["reference"])][:5],
+                "image": key,
+                "why": why,
+                "top": top,
+                "scale": display.scale,
+                "gap": round(float(spread.loc[example, "disagreement"]), 6),
+                "margin": round(float(spread.loc[example, "margin"]), 6),
+                "wobble": round(float(spread.loc[example, "wobble"]), 6),
+                "arms": arms,
+            }
+        )
+    album.choices.append(Choice(measure.benchmark, len(facts), len(pool), len(chosen)))
+
+
+def _describe(table: pd.DataFrame, default: str) -> pd.DataFrame:
+    """Per example: spread of the arms' means, the default's lead, and spread between seeds."""
+    means = table.T.groupby(level=0).mean().T
+    others = means.drop(columns=[default], errors="ignore")
+    lead = (
+        means[default] - others.mean(axis=1)
+        if default in means and len(others.columns)
+        else means.mean(axis=1) * 0
+    )
+    wobble = table.T.groupby(level=0).std(ddof=0).T.mean(axis=1)
+    gap = means.max(axis=1) - means.min(axis=1)
+    return pd.DataFrame({"disagreement": gap, "margin": lead.fillna(0), "wobble": wobble.fillna(0)})
+
+
+def _picture_of(example: str, facts: pd.DataFrame, images: dict[str, Path]) -> Path | None:
+    return images.get(example) or images.get(str(facts.loc[example, "cluster_id"]))
+
+
+def _name(album: Album, path: Path) -> str:
+    key = f"p{len(album.pictures)}"
+    for known, file in album.pictures.items():
+        if file == path:
+            return known
+    album.pictures[key] = path
+    return key
+
+
+def _top(scores: pd.Series) -> float:
+    """The score that colours a chip fully: 1 for scores between 0 and 1, else the 95th percentile."""
+    values = scores.to_numpy()
+    if values.min() >= 0 and values.max() <= 1:
+        return 1.0
+    return float(np.quantile(values, 0.95)) or 1.0
+
+
+def _references(value: Any) -> list[str]:
+    """References as a list of texts, whether stored as JSON, as a list or as one text."""
+    import json
+
+    if isinstance(value, str):
+        if value.startswith("["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return [value]
+        else:
+            return [value]
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [str(v) for v in value]
+    return [] if value is None else [str(value)]
+
+
+def _clip(text: Any) -> str:
+    from reports.render.numbers import plain
+
+    return plain(text, CLIP)

@@ -1,0 +1,1 @@
+"""The report page: templates, style and script, put together into one offline file."""

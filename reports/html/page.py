@@ -1,0 +1,202 @@
+"""Put the page together: one file that needs no network, runs one known script and escapes all foreign text.
+
+A content security policy in the page allows that script alone (by its hash) and pictures from data URIs; even
+text that slipped through the escaping could neither run nor load anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from reports.audit import Check
+from reports.examples import Album
+from reports.figures.samples import Grid
+from reports.figures.style import Figure
+from reports.findings import Finding, warnings
+from reports.render.latex import PREAMBLE
+from reports.render.numbers import plain
+from reports.results import Results
+from reports.table import Table, common_unit
+
+BUDGET = 2_000_000  # bytes of pictures in a page
+SMALL = 6_000  # a PNG up to this size is embedded as it is
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The renderings of one table."""
+
+    latex: str
+    markdown: str
+    html: str
+    csv: str
+
+
+def build_page(
+    results: Results,
+    tables: Sequence[Table],
+    rendered: dict[str, Rendered],
+    figures: Sequence[Figure],
+    grid: Grid | None,
+    album: Album,
+    findings: Sequence[Finding],
+    checks: Sequence[Check],
+) -> str:
+    """The whole page as text."""
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    template = environment.from_string(_asset("report.html.j2"))
+    script = _asset("report.js")
+    embedder = Embedder()
+    headline = results.headline
+    return template.render(
+        study=results.frame.study,
+        strip=_strip(results),
+        notes=warnings(results),
+        headline_name=results.display(headline).name if headline else results.frame.study.headline,
+        by_axis=results.effects.by_axis,
+        findings=[[f for f in findings if f.value], [f for f in findings if not f.value]],
+        tables=list(tables),
+        rendered=rendered,
+        figures=list(figures),
+        grid=grid,
+        embed=embedder.embed,
+        has_examples=bool(album.examples),
+        rule=album.rule,
+        data=_data(results, album, embedder),
+        checks=list(checks),
+        preamble=PREAMBLE,
+        style=_asset("report.css"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        plain=plain,
+        Markup=Markup,
+    )
+
+
+def _asset(name: str) -> str:
+    return files("reports.html").joinpath(name).read_text(encoding="utf-8")
+
+
+class Embedder:
+    """Turns pictures into data URIs, each once; larger ones become small WebP."""
+
+    def __init__(self) -> None:
+        self.made: dict[Path, str] = {}
+
+    def embed(self, path: Path) -> str:
+        """The picture as a data URI."""
+        if path not in self.made:
+            self.made[path] = self._encode(path)
+        return self.made[path]
+
+    @property
+    def size(self) -> int:
+        """Bytes embedded so far."""
+        return sum(len(uri) for uri in self.made.values())
+
+    def _encode(self, path: Path) -> str:
+        raw = path.read_bytes()
+        if path.suffix == ".png" and raw[:8] == b"\x89PNG\r\n\x1a\n" and len(raw) <= SMALL:
+            return "data:image/png;base64," + base64.b64encode(raw).decode()
+        from PIL import Image
+
+        with Image.open(io.BytesIO(raw)) as picture:
+            small = picture.convert("RGB")
+        small.thumbnail((192, 192))
+        buffer = io.BytesIO()
+        small.save(buffer, format="WEBP", quality=80, method=4)
+        return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _data(results: Results, album: Album, embedder: Embedder) -> str:
+    """The examples for the browser, as JSON that cannot close its own element."""
+    pictures: dict[str, str] = {}
+    for example in album.examples:
+        keys = [example["image"]] if example["image"] else []
+        keys += [chip["i"] for chips in example["arms"] for chip in chips if "i" in chip]
+        for key in keys:
+            if key not in pictures and embedder.size < BUDGET:
+                pictures[key] = embedder.embed(album.pictures[key])
+    for example in album.examples:
+        if example["image"] not in pictures:
+            example["image"] = None
+        for chips in example["arms"]:
+            for chip in chips:
+                if chip.get("i") not in pictures:
+                    chip.pop("i", None)
+    document = {
+        "arms": [plain(arm, 80) for arm in results.frame.arms],
+        "seeds": results.frame.seeds,
+        "pictures": pictures,
+        "examples": album.examples,
+    }
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    for char, code in (
+        ("&", "\\u0026"),
+        ("<", "\\u003c"),
+        (">", "\\u003e"),
+        ("\u2028", "\\u2028"),
+        ("\u2029", "\\u2029"),
+    ):
+        text = text.replace(char, code)
+    return text
+
+
+def _strip(results: Results) -> list[dict[str, Any]]:
+    """The facts at the top: what was run, how much of it is finished, on what, and how it is judged."""
+    frame, study = results.frame, results.frame.study
+    done, runs = int((frame.runs["status"] == "done").sum()), len(frame.runs)
+    failed = int((frame.runs["status"] == "failed").sum())
+    seeds = len(frame.seeds)
+    facts: list[dict[str, Any]] = [
+        {
+            "head": f"{len(study.arms)} arms × {seeds} seed{'s' if seeds != 1 else ''}",
+            "text": _voids_text(results),
+        },
+        {
+            "head": f"{done} / {runs} runs done",
+            "text": f"{failed} failed, {runs - done - failed} missing",
+            "warn": done < runs,
+        },
+    ]
+    cubes = [c for m in results.outcomes if (c := results.scores.cube(m)) is not None]
+    examples = sum(c.examples for c in cubes)
+    facts.append(
+        {
+            "head": f"{len(cubes)} benchmark{'s' if len(cubes) != 1 else ''}",
+            "text": f"{examples:,} paired examples",
+        }
+    )
+    flops = frame.ledgers[frame.ledgers["item"] == "flops"]["value"].sum()
+    if math.isfinite(flops) and flops > 0:
+        factor, suffix = common_unit([float(flops)])
+        facts.append({"head": f"{flops * factor:.1f} {suffix}FLOPs", "text": "training, all runs and stages"})
+    git = frame.header.get("git") or {}
+    if git:
+        dirty = bool(git.get("dirty"))
+        text = "uncommitted changes" if dirty else "clean"
+        facts.append({"head": f"git {str(git.get('commit') or 'unknown')[:8]}", "text": text, "warn": dirty})
+    name = results.display(results.headline).name if results.headline else study.headline
+    facts.append(
+        {"head": f"Headline {plain(name, 40)}", "text": f"Holm over {len(study.family)} arms, α = 5 %"}
+    )
+    return facts
+
+
+def _voids_text(results: Results) -> str:
+    voids = len(results.frame.study.voids)
+    return f"{voids} void combination{'s' if voids != 1 else ''} left out" if voids else "no void combination"

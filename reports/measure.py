@@ -1,0 +1,263 @@
+"""What is measured: a benchmark's score, a part of it or a slice, as an array of arm x seed x cluster.
+
+Shape letters: A arms, S seeds, E examples, C clusters (images).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from reports.frame import Frame
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number per example: `caption/CIDEr`, its part or slice, on one split, under one control.
+
+    `name` is the record's metric, or the key of a part in `aux` when `part` is true.
+    """
+
+    benchmark: str
+    name: str
+    split: str
+    control: str = ""
+    kind: str = ""
+    part: bool = False
+
+    @property
+    def label(self) -> str:
+        """`vqa/accuracy.colour@shuffled`."""
+        kind = f".{self.kind}" if self.kind else ""
+        return f"{self.benchmark}/{self.name}{kind}" + (f"@{self.control}" if self.control else "")
+
+
+@dataclass(frozen=True)
+class Cube:
+    """Scores of one measure; a run that has none is a row of NaN.
+
+    `values_ASC` holds, per cluster, the pseudo-value m + u (y - m): m the run's mean over examples, y the
+    mean within the cluster and u the cluster's size over the mean size. Its mean over clusters is exactly the
+    run's mean over examples, and its spread over clusters is the clustered one (with equal clusters it is
+    simply y): the usual linearisation of a ratio, equal to cluster-robust least squares.
+    """
+
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values_ASC: np.ndarray
+    examples: int
+
+    @cached_property
+    def means_AS(self) -> np.ndarray:
+        """Mean over examples of each run; NaN where there is no run."""
+        return self.values_ASC.mean(axis=2)
+
+    @property
+    def clusters(self) -> int:
+        """Number of independent clusters of examples."""
+        return int(self.values_ASC.shape[2])
+
+    def run_means(self, arm: str) -> dict[int, float]:
+        """Seed -> mean of the arm's run; only the runs that exist."""
+        if arm not in self.arms:
+            return {}
+        row = self.means_AS[self.arms.index(arm)]
+        return {seed: float(value) for seed, value in zip(self.seeds, row, strict=True) if np.isfinite(value)}
+
+    def minus(self, other: Cube) -> Cube | None:
+        """This cube less another over the same arms, seeds and clusters; None where they are not paired."""
+        if (self.arms, self.seeds, self.clusters) != (other.arms, other.seeds, other.clusters):
+            return None
+        return Cube(self.arms, self.seeds, self.values_ASC - other.values_ASC, self.examples)
+
+
+def build_cube(
+    scores_ASE: np.ndarray, cluster_E: np.ndarray, arms: tuple[str, ...], seeds: tuple[int, ...]
+) -> Cube:
+    """Average within clusters; see `Cube` for what is kept."""
+    examples = scores_ASE.shape[2]
+    order = np.argsort(cluster_E, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(cluster_E[order]) != 0]) if examples else np.array([], int)
+    if len(starts) == examples:
+        return Cube(arms, seeds, scores_ASE[:, :, order], examples)
+    sizes_C = np.diff(np.r_[starts, examples])
+    means_ASC = np.add.reduceat(scores_ASE[:, :, order], starts, axis=2) / sizes_C
+    overall_AS1 = scores_ASE.mean(axis=2, keepdims=True)
+    share_C = sizes_C / sizes_C.mean()
+    return Cube(arms, seeds, overall_AS1 + share_C * (means_ASC - overall_AS1), examples)
+
+
+class Scores:
+    """All measures that a study's records hold, and their cubes (made once each)."""
+
+    def __init__(self, frame: Frame):
+        self.frame = frame
+        self._groups: dict[tuple[str, str], pd.DataFrame] = dict(
+            list(frame.records.groupby(["benchmark", "control"], sort=True))
+        )
+        self._cubes: dict[Measure, Cube | None] = {}
+        self._parts: dict[tuple[str, str], pd.DataFrame] = {}
+
+    @cached_property
+    def primary(self) -> list[Measure]:
+        """Each benchmark's own score on its main split (`test` where there is one), the headline's first."""
+        found = []
+        for benchmark in self.frame.records["benchmark"].unique():
+            rows = self._groups.get((benchmark, ""))
+            if rows is None:
+                continue
+            splits = sorted(rows["split"].unique())
+            split = "test" if "test" in splits else splits[0]
+            found += [
+                Measure(benchmark, m, split) for m in rows.loc[rows["split"] == split, "metric"].unique()
+            ]
+        first = self.frame.study.headline.split("/")[0]
+        return sorted(found, key=lambda m: (m.benchmark != first, m.benchmark, m.name))
+
+    def find(self, label: str) -> Measure | None:
+        """The measure that `benchmark/name` means: a score, else a part of one. None where no record has it.
+
+        A set whose records carry no metric column (all are `score`) is found by its benchmark alone.
+        """
+        benchmark, _, name = label.partition("/")
+        of_benchmark = [m for m in self.primary if m.benchmark == benchmark]
+        for measure in of_benchmark:
+            if measure.name == name or (not name and len(of_benchmark) == 1):
+                return measure
+        for measure in of_benchmark:
+            if name in self.parts(measure):
+                return replace(measure, name=name, part=True)
+        only = of_benchmark[0] if len(of_benchmark) == 1 else None
+        return only if only is not None and only.name == "score" else None
+
+    @property
+    def headline(self) -> Measure | None:
+        """The study's headline measure, None while nothing has been scored on it."""
+        return self.find(self.frame.study.headline)
+
+    def parts(self, measure: Measure) -> list[str]:
+        """Names of the numeric sub-scores that the records of a measure carry beside the score."""
+        table = self._part_table(measure.benchmark, measure.control)
+        return [c for c in table.columns if c != measure.name]
+
+    def kinds(self, measure: Measure) -> list[str]:
+        """The kinds of examples (question types) of a benchmark, where there are several."""
+        rows = self._groups[(measure.benchmark, "")]
+        kinds = sorted(k for k in rows.loc[rows["split"] == measure.split, "kind"].unique() if k)
+        return kinds if len(kinds) > 1 else []
+
+    def splits(self, measure: Measure) -> list[Measure]:
+        """The same score on the benchmark's other splits."""
+        rows = self._groups[(measure.benchmark, "")]
+        return [replace(measure, split=s) for s in sorted(rows["split"].unique()) if s != measure.split]
+
+    def controls(self, measure: Measure) -> list[str]:
+        """The controls that were run for a benchmark, `""` left out."""
+        return sorted(c for b, c in self._groups if b == measure.benchmark and c)
+
+    def cube(self, measure: Measure) -> Cube | None:
+        """Scores of a measure over all arms and seeds; None where no record has it."""
+        if measure not in self._cubes:
+            self._cubes[measure] = self._build(measure)
+        return self._cubes[measure]
+
+    def paired_gap(self, measure: Measure, control: str) -> tuple[Cube | None, Cube | None]:
+        """(score minus control per example, the control's own cube), over the examples that both were run on.
+
+        A control is often run on part of the examples; the gap is None where it shares none.
+        """
+        controlled = replace(measure, control=control)
+        rows, controls = self._rows(measure), self._rows(controlled)
+        other = self.cube(controlled)
+        if rows is None or controls is None or other is None:
+            return None, other
+        shared = set(rows["example_id"]) & set(controls["example_id"])
+        if not shared:
+            return None, other
+        own = self._build(measure, shared)
+        under = other if len(shared) == controls["example_id"].nunique() else self._build(controlled, shared)
+        return (own.minus(under) if own is not None and under is not None else None), other
+
+    def tokens(self, measure: Measure) -> Cube | None:
+        """Visual tokens used per example of a benchmark; None where the records do not count them."""
+        rows = self._rows(measure)
+        if rows is None or not rows["tokens"].notna().any():
+            return None
+        return self._fill(rows, rows["tokens"].to_numpy())
+
+    def _rows(self, measure: Measure) -> pd.DataFrame | None:
+        rows = self._groups.get((measure.benchmark, measure.control))
+        if rows is None:
+            return None
+        keep = rows["split"] == measure.split
+        if not measure.part:
+            keep &= rows["metric"] == measure.name
+        if measure.kind:
+            keep &= rows["kind"] == measure.kind
+        rows = rows[keep]
+        return rows if len(rows) else None
+
+    def _build(self, measure: Measure, only: set[str] | None = None) -> Cube | None:
+        rows = self._rows(measure)
+        if rows is not None and only is not None:
+            rows = rows[rows["example_id"].isin(only)]
+        if rows is None or rows.empty:
+            return None
+        if not measure.part:
+            return self._fill(rows, rows["score"].to_numpy())
+        table = self._part_table(measure.benchmark, measure.control)
+        if measure.name not in table.columns:
+            return None
+        return self._fill(rows, table.loc[rows.index, measure.name].to_numpy())
+
+    def _fill(self, rows: pd.DataFrame, values: np.ndarray) -> Cube | None:
+        arms, seeds = tuple(self.frame.arms), tuple(self.frame.seeds)
+        arm_codes = pd.Categorical(rows["arm"], categories=list(arms)).codes
+        seed_codes = np.searchsorted(np.array(seeds), rows["seed"].to_numpy())
+        example_codes, names = pd.factorize(rows["example_id"], sort=True)
+        scores_ASE = np.full((len(arms), len(seeds), len(names)), np.nan)
+        scores_ASE[arm_codes, seed_codes, example_codes] = values
+        present_AS = np.zeros((len(arms), len(seeds)), bool)
+        present_AS[arm_codes, seed_codes] = True
+        # A part may be undefined for an arm (it draws no image) or for an example; either is left out for
+        # all alike.
+        defined_AS = present_AS & np.isfinite(scores_ASE).any(axis=2)
+        if not defined_AS.any():
+            return None
+        keep_E = np.isfinite(scores_ASE[defined_AS]).all(axis=0)
+        if not keep_E.any():
+            return None
+        scores_ASE[~defined_AS] = np.nan
+        cluster_codes = np.empty(len(names), dtype=int)
+        cluster_codes[example_codes] = pd.factorize(rows["cluster_id"], sort=True)[0]
+        return build_cube(scores_ASE[:, :, keep_E], cluster_codes[keep_E], arms, seeds)
+
+    def _part_table(self, benchmark: str, control: str) -> pd.DataFrame:
+        """The numeric entries of `aux`, one column each, aligned with the records' index."""
+        key = (benchmark, control)
+        if key not in self._parts:
+            rows = self._groups.get(key)
+            if rows is None:
+                self._parts[key] = pd.DataFrame()
+            else:
+                loaded = [_numbers(text) for text in rows["aux"]]
+                self._parts[key] = pd.DataFrame(loaded, index=rows.index).astype("float64")
+        return self._parts[key]
+
+
+def _numbers(text: object) -> dict[str, float]:
+    """The numeric entries of one `aux` cell; anything else in it is not ours to average."""
+    if isinstance(text, str):
+        if text in ("", "{}"):
+            return {}
+        try:
+            text = json.loads(text)
+        except ValueError:
+            return {}
+    if not isinstance(text, dict):
+        return {}
+    return {str(k): float(v) for k, v in text.items() if isinstance(v, (int, float)) and v is not None}

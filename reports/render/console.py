@@ -1,0 +1,85 @@
+"""Console text: the table in plain characters, narrow enough for a terminal."""
+
+from __future__ import annotations
+
+from reports.render.numbers import DASH, number, plain
+from reports.table import Cell, Column, Row, Table
+
+NARROW = 24
+
+
+def render_console(table: Table, width: int = 118) -> str:
+    """The table in at most `width` columns: axes are left out (an arm's name says them), then cost columns.
+
+    `*` marks a difference that is significant after correction; `best` values carry no mark here.
+    """
+    columns = [c for c in table.columns if c.kind != "axis"]
+    droppable = [c for c in columns if c.kind == "cost" and c.key not in ("cost.tokens", "cost.flops")]
+    droppable += [c for c in columns if c.key.startswith("equal_flops")] + [
+        c for c in columns if c.kind == "cost"
+    ]
+    grid = _grid(table, columns)
+    while _total(grid) > width and droppable:
+        gone = droppable.pop(0)
+        if gone in columns:
+            columns = [c for c in columns if c is not gone]
+            grid = _grid(table, columns)
+    return _draw(table, columns, grid)
+
+
+def _grid(table: Table, columns: list[Column]) -> list[list[str]]:
+    rows = [[c.group if c.kind == "score" else "" for c in columns], [_head(c) for c in columns]]
+    return rows + [[_cell(row, c) for c in columns] for row in table.rows]
+
+
+def _total(grid: list[list[str]]) -> int:
+    return sum(max(len(row[i]) for row in grid[1:]) + 2 for i in range(len(grid[0])))
+
+
+def _draw(table: Table, columns: list[Column], grid: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in grid[1:]) for i in range(len(columns))]
+    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+    lines = [plain(table.title), rule]
+    groups = Table("", "", "", tuple(columns), ()).groups()
+    at, heads = 0, []
+    for group, members in groups:
+        span = sum(widths[at : at + len(members)]) + 2 * (len(members) - 1)
+        name = plain(group, span) if members[0].kind == "score" else ""
+        heads.append(f" {name} ".center(span, "─") if name and span > len(name) + 3 else name.center(span))
+        at += len(members)
+    lines.append("  ".join(heads).rstrip())
+    for r, row in enumerate(grid[1:]):
+        cells = [
+            text.ljust(w) if i == 0 else text.rjust(w)
+            for i, (text, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+        if r == 0:
+            lines.append(rule)
+    lines += [rule, "± SD between seeds; then the difference to the default, * significant after correction."]
+    used = [c for row in table.rows for k in columns for c in row.cells[k.key].notes]
+    used += [c.note for c in columns if c.note]
+    lines += [f"{letter}) {plain(text)}" for letter, text in table.notes if letter in used]
+    return "\n".join(lines) + "\n"
+
+
+def _head(column: Column) -> str:
+    arrow = {"higher": " ↑", "lower": " ↓"}.get(column.better or "", "")
+    return plain(column.label, NARROW) + arrow + (f" {column.note})" if column.note else "")
+
+
+def _cell(row: Row, column: Column) -> str:
+    cell: Cell = row.cells[column.key]
+    notes = f" {','.join(cell.notes)})" if cell.notes else ""
+    if cell.absent:
+        return DASH + notes
+    if cell.mean is None:
+        return plain(cell.text, 40) + notes
+    text = number(column, cell.mean, column.signed)
+    if cell.spread is not None and column.spread:
+        text += f" ±{number(column, cell.spread)}"
+    if cell.delta is not None and cell.delta.known:
+        text += f" {number(column, cell.delta.estimate, signed=True):>6}{'*' if cell.called else ' '}"
+    elif cell.delta is None and column.better and row.role == "default":
+        text += " " * 8
+    return text + notes

@@ -1,0 +1,44 @@
+"""HTML: the table as an element of the report page; every foreign string is escaped by Jinja2."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+
+from jinja2 import Environment, Template
+from markupsafe import Markup
+
+from reports.render.numbers import DASH, good, interval, number, plain, tooltip
+from reports.table import Cell, Column, Table
+
+
+def render_html(table: Table) -> str:
+    """A `<figure>` with the table, its caption and its footnotes; styled by the page, readable without."""
+    return _template().render(table=table, **_helpers())
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    source = files("reports.html").joinpath("table.html.j2").read_text(encoding="utf-8")
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+
+
+def _helpers() -> dict[str, object]:
+    return {
+        "number": number,
+        "interval": interval,
+        "good": good,
+        "plain": plain,
+        "tooltip": tooltip,
+        "DASH": DASH,
+        "sort_value": _sort_value,
+        "arrow": lambda column: {"higher": "↑", "lower": "↓"}.get(column.better or "", ""),
+        "Markup": Markup,
+    }
+
+
+def _sort_value(column: Column, cell: Cell) -> str:
+    """What a header click sorts by: the unrounded number, else the text."""
+    if cell.mean is not None:
+        return repr(cell.mean)
+    return "" if cell.absent else plain(cell.text, 80)

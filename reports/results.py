@@ -1,0 +1,89 @@
+"""A study's results with their statistics computed once: what everything shown is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from reports.budget import at_equal_flops
+from reports.controls import Gap, ceilings, floors
+from reports.declare import Declaration, Display, read_declarations
+from reports.effects import Effects, compute_effects
+from reports.frame import Frame
+from reports.measure import Measure, Scores
+
+
+@dataclass
+class Results:
+    """Frame, scores, comparisons and the declared tables of one study."""
+
+    frame: Frame
+    scores: Scores
+    effects: Effects
+    declarations: list[Declaration]
+
+    @cached_property
+    def floors(self) -> list[Gap]:
+        """Every arm's score against its shuffled-image and vision-off controls."""
+        return floors(self.scores)
+
+    @cached_property
+    def ceilings(self) -> list[Gap]:
+        """Every arm's generation score against its reconstruction ceiling."""
+        return ceilings(self.scores)
+
+    @cached_property
+    def equal_flops(self) -> tuple[float, dict[str, dict[int, float]]]:
+        """(budget, arm -> seed -> headline at it), from the validation curve of the headline."""
+        return at_equal_flops(self.frame, f"val/{self.frame.study.headline}")
+
+    @cached_property
+    def outcomes(self) -> list[Measure]:
+        """The benchmarks that judge an arm: those of the main table, and those that no table names."""
+        main = set().union(*(d.benchmarks() for d in self.declarations if d.name == "main"))
+        others = set().union(*(d.benchmarks() for d in self.declarations if d.name != "main"))
+        return [m for m in self.scores.primary if m.benchmark in main or m.benchmark not in others]
+
+    def display(self, measure: Measure) -> Display:
+        """How a measure is shown: its name, factor and decimals, as a table declares them.
+
+        A measure that no table declares is shown times 100 when all its scores lie within 0 and 1, as stored
+        otherwise.
+        """
+        label = f"{measure.benchmark}/{measure.name}"
+        for declaration in self.declarations:
+            found = declaration.display(label)
+            if found is not None:
+                return found
+        cube = self.scores.cube(measure)
+        unit = cube is not None and _within_unit(cube.means_AS)
+        name = measure.benchmark if measure.name == "score" else f"{measure.benchmark} {measure.name}"
+        return Display(name, 100.0 if unit else 1.0, 1 if unit else 2)
+
+    @property
+    def headline(self) -> Measure | None:
+        """The measure that the study is judged by."""
+        return self.scores.headline
+
+
+def _within_unit(means: object) -> bool:
+    import numpy as np
+
+    values = np.asarray(means)
+    values = values[np.isfinite(values)]
+    return bool(len(values)) and bool((values >= 0).all() and (values <= 1).all())
+
+
+def analyse(frame: Frame, tables: Path | None = None) -> Results:
+    """Compute every comparison of a study.
+
+    Args:
+        frame: the study's results.
+        tables: folder of table declarations; by default the project's `conf/table`.
+    """
+    scores = Scores(frame)
+    declarations = read_declarations(tables)
+    columns = [c for d in declarations for c in d.columns]
+    lower = {str(c["score"]) for c in columns if "score" in c and c.get("better") == "lower"}
+    return Results(frame, scores, compute_effects(frame.study, scores, lower), declarations)

@@ -1,0 +1,27 @@
+"""Read a page as a browser would: which elements there are, and what they ask for."""
+
+from __future__ import annotations
+
+import html.parser
+
+
+class PageReader(html.parser.HTMLParser):
+    """Collects tags, handlers and everything that could cause a request."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.handlers: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag and its attributes."""
+        self.tags.append(tag)
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        names = ("src", "href", "xlink:href", "action", "srcset", "data", "formaction")
+        self.links += [value or "" for name, value in attrs if name in names]
+
+    def asks_for_nothing(self) -> bool:
+        """Whether every link stays on the page."""
+        return all(link.startswith(("#", "data:image/", "data:,")) for link in self.links)
