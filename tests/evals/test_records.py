@@ -18,8 +18,8 @@ RECORD = Record(
     split="test",
     example_id="test-3-colour-0",
     cluster_id="test-3",
-    prediction='ro"uge\n',
-    references=("rouge", "red"),
+    prediction='bl"au\n',
+    references=("blau", "red"),
     score=1.0,
     kind="colour",
     prompt="what colour?",
@@ -43,7 +43,7 @@ def test_the_merged_file_has_the_documented_columns(tmp_path) -> None:
     save_records(path, [RECORD])
     assert pq.read_schema(path).names == SCHEMA.names
     row = pq.read_table(path).to_pylist()[0]
-    assert row["reference"] == '["rouge", "red"]'
+    assert row["reference"] == '["blau", "red"]'
     assert row["aux"] == '{"objects": 0.5}'
     assert load_records(path) == [dataclasses.replace(RECORD, order=0)]
 
