@@ -94,9 +94,7 @@ class Benchmark(ABC):
         controls: Mapping[str, int | None] | None = None,
     ):
         if batch < 1:
-            raise EvaluationError(
-                f"suite.benchmarks.{name}.batch is {batch}", "Give at least one image a batch."
-            )
+            raise EvaluationError(f"suite.benchmarks.{name}.batch is {batch}", "Give at least one image a batch.")
         unknown = sorted(set(controls or {}) - set(self.known_controls))
         if unknown:
             raise EvaluationError(

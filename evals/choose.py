@@ -37,9 +37,7 @@ def choose_partners(count: int) -> Indices:
         EvaluationError: fewer than two examples cannot be shuffled.
     """
     if count < 2:
-        raise EvaluationError(
-            f"the shuffled control needs at least 2 images, there are {count}: raise its count"
-        )
+        raise EvaluationError(f"the shuffled control needs at least 2 images, there are {count}: raise its count")
     random = np.random.default_rng(_PARTNER_SEED)
     partners = np.arange(count, dtype=np.int64)
     for last in range(count - 1, 0, -1):

@@ -145,9 +145,7 @@ def save_records(path: Path, records: Sequence[Record]) -> None:
         EvaluationError: see :func:`check_records`.
     """
     check_records(records)
-    table = pa.Table.from_pylist([_row(record) for record in records], schema=_PART_SCHEMA).drop_columns(
-        "order"
-    )
+    table = pa.Table.from_pylist([_row(record) for record in records], schema=_PART_SCHEMA).drop_columns("order")
     replace_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 

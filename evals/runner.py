@@ -62,9 +62,7 @@ def build_suite(node: Mapping[str, Any]) -> list[Benchmark]:
     """
     entries = node.get("benchmarks") or {}
     if not entries:
-        raise EvaluationError(
-            f"Suite {node.get('name')!r} has no benchmarks.", "Name at least one in conf/suite."
-        )
+        raise EvaluationError(f"Suite {node.get('name')!r} has no benchmarks.", "Name at least one in conf/suite.")
     suite = []
     for name, entry in entries.items():
         if entry is None:  # switched off by an override, e.g. suite.benchmarks.t2i=null
@@ -208,9 +206,7 @@ def _save_images(folder: Path, suite: list[Benchmark], corpus: Corpus) -> None:
     few."""
     for benchmark in suite:
         chosen = benchmark.examples(corpus)[:_PICTURES]
-        missing = np.array(
-            [index for index in chosen if not (folder / f"{benchmark.image_id(index)}.png").exists()]
-        )
+        missing = np.array([index for index in chosen if not (folder / f"{benchmark.image_id(index)}.png").exists()])
         if missing.size:
             for index, image in zip(missing, corpus.images(benchmark.split, missing), strict=True):
                 save_picture(folder / f"{benchmark.image_id(index)}.png", image)

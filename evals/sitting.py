@@ -45,10 +45,7 @@ class Sitting:
         key = (split, index_B.tobytes())
         if key not in self._visuals:
             self._visuals[key] = self.model.encode(self.corpus.images(split, index_B))
-            while (
-                len(self._visuals) > 1
-                and sum(len(visual) for visual in self._visuals.values()) > _CACHED_IMAGES
-            ):
+            while len(self._visuals) > 1 and sum(len(visual) for visual in self._visuals.values()) > _CACHED_IMAGES:
                 self._visuals.popitem(last=False)
         self._visuals.move_to_end(key)
         return self._visuals[key]
@@ -58,10 +55,7 @@ class Sitting:
         key = (split, index_B.tobytes())
         if key not in self._features:
             starts = range(0, len(index_B), batch)
-            parts = [
-                self.model.features(self.corpus.images(split, index_B[start : start + batch]))
-                for start in starts
-            ]
+            parts = [self.model.features(self.corpus.images(split, index_B[start : start + batch])) for start in starts]
             self._features[key] = np.concatenate([array(part) for part in parts]).astype(np.float32)
         return self._features[key]
 

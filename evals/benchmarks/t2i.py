@@ -92,9 +92,7 @@ class TextToImage(Benchmark):
             return ExactJudge(scenes, self.split)
         return FeatureJudge(sitting, self.split, self.examples(sitting.corpus), self.top, self.batch)
 
-    def _keep(
-        self, sitting: Sitting, control: str, example: str, image: np.ndarray, real: np.ndarray
-    ) -> None:
+    def _keep(self, sitting: Sitting, control: str, example: str, image: np.ndarray, real: np.ndarray) -> None:
         if control == CEILING:
             sitting.show(f"ceiling-{example}", image)
         else:

@@ -46,9 +46,7 @@ class TokenizerFidelity(Benchmark):
             aux |= {f"complexity_{name}": float(values[row]) for name, values in complexity.items()}
             codes = array(report["codes"][row])
             if len(codes) != int(kept_B[row]):
-                raise EvaluationError(
-                    f"The tokenizer reports {len(codes)} codes but {int(kept_B[row])} kept tokens."
-                )
+                raise EvaluationError(f"The tokenizer reports {len(codes)} codes but {int(kept_B[row])} kept tokens.")
             records.append(
                 Record(
                     benchmark=self.name,

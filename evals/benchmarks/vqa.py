@@ -88,6 +88,4 @@ class QuestionAnswering(Benchmark):
 
 
 def _majority(records: Sequence[Record]) -> float:
-    return vqa.majority_accuracy(
-        [record.kind for record in records], [record.references[0] for record in records]
-    )
+    return vqa.majority_accuracy([record.kind for record in records], [record.references[0] for record in records])

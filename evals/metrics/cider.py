@@ -19,9 +19,7 @@ from evals.errors import EvaluationError
 from evals.metrics.tokenize import tokenize
 
 
-def score_captions(
-    predictions: Sequence[str | None], references: Sequence[Sequence[str]]
-) -> npt.NDArray[np.float64]:
+def score_captions(predictions: Sequence[str | None], references: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
     """CIDEr of each predicted caption against its image's references.
 
     Args:
@@ -40,9 +38,7 @@ def score_captions(
         raise EvaluationError(f"{len(predictions)} captions for {len(references)} images with references")
     bare = [position for position, texts in enumerate(references) if not texts]
     if bare:
-        raise EvaluationError(
-            f"CIDEr needs a reference for every image; there is none at positions {bare[:5]}"
-        )
+        raise EvaluationError(f"CIDEr needs a reference for every image; there is none at positions {bare[:5]}")
     if not references:
         return np.zeros(0)
     known: dict[str, str] = {}  # few distinct sentences make up a small world: split each only once

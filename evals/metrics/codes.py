@@ -14,11 +14,7 @@ def count_codes(codes: Sequence[npt.NDArray[np.integer]]) -> tuple[int, float]:
     Args:
         codes: the codes of each image, of any lengths.
     """
-    flat = (
-        np.concatenate([np.asarray(row, dtype=np.int64).ravel() for row in codes])
-        if codes
-        else np.zeros(0, int)
-    )
+    flat = np.concatenate([np.asarray(row, dtype=np.int64).ravel() for row in codes]) if codes else np.zeros(0, int)
     if flat.size == 0:
         return 0, 0.0
     _, counts = np.unique(flat, return_counts=True)

@@ -19,9 +19,7 @@ def _unit(rows: Floats) -> Floats:
 
 def mean_cosine(drawn_BNC: npt.NDArray, real_BNC: npt.NDArray) -> Floats:
     """Cosine of patch with patch at the same place, mean over the patches of each image: float64 [B]."""
-    return np.sum(_unit(drawn_BNC.astype(np.float64)) * _unit(real_BNC.astype(np.float64)), axis=-1).mean(
-        axis=-1
-    )
+    return np.sum(_unit(drawn_BNC.astype(np.float64)) * _unit(real_BNC.astype(np.float64)), axis=-1).mean(axis=-1)
 
 
 def similarity(drawn_BNC: npt.NDArray, real_MNC: npt.NDArray) -> Floats:

@@ -79,14 +79,10 @@ def test_records_are_complete_unique_and_in_order(corpus, suite, tmp_path) -> No
     }
     for benchmark in ("caption", "vqa", "t2i"):
         rows = {
-            c: [r for r in records if (r.benchmark, r.control) == (benchmark, c)]
-            for b, c in counts
-            if b == benchmark
+            c: [r for r in records if (r.benchmark, r.control) == (benchmark, c)] for b, c in counts if b == benchmark
         }
         for control in rows:  # a control holds the first examples of the real thing, in the same order
-            assert [r.example_id for r in rows[control]] == [r.example_id for r in rows[""]][
-                : len(rows[control])
-            ]
+            assert [r.example_id for r in rows[control]] == [r.example_id for r in rows[""]][: len(rows[control])]
     question = next(record for record in records if record.benchmark == "vqa")
     assert question.cluster_id == "-".join(question.example_id.split("-")[:2])
     assert question.kind == "count"

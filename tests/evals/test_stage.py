@@ -83,7 +83,5 @@ def test_benchmarks_and_metrics_import_nothing_heavy_or_downstream() -> None:
         "heavy = {'torch', 'lightning', 'hydra', 'mlflow', 'experiments', 'reports', 'transformers'}\n"
         "print(*heavy & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONF.parent
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONF.parent)
     assert done.stdout.strip() == ""

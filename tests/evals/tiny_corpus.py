@@ -62,9 +62,7 @@ class TinyCorpus:
             asked += [("existence", f"is there a {colour} square?") for colour in COLOURS]
             rows.append(
                 [
-                    Question(
-                        f"{split}-{index}-{kind}-{j}", kind, text, answer(scene, text), (answer(scene, text),)
-                    )
+                    Question(f"{split}-{index}-{kind}-{j}", kind, text, answer(scene, text), (answer(scene, text),))
                     for j, (kind, text) in enumerate(asked[:per_image])
                 ]
             )
@@ -198,10 +196,7 @@ class Oracle:
         return self._drawing(images)
 
     def features(self, images):
-        return (
-            images.reshape(len(images), 2, 4, 2, 4, 3).swapaxes(2, 3).reshape(len(images), 4, -1) / 255.0
-            + 0.5
-        )
+        return images.reshape(len(images), 2, 4, 2, 4, 3).swapaxes(2, 3).reshape(len(images), 4, -1) / 255.0 + 0.5
 
     def tokenizer_report(self, images):
         self._count()
