@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
@@ -80,9 +81,7 @@ class Composer:
 
     def groups(self) -> list[str]:
         """Names of the config groups, `study` included."""
-        return sorted(
-            path.name for path in self.config_dir.iterdir() if path.is_dir() and path.name != "hydra"
-        )
+        return sorted(path.name for path in self.config_dir.iterdir() if path.is_dir() and path.name != "hydra")
 
     def is_group(self, name: str) -> bool:
         """Whether there is a config group of that name (`a/b` for a nested one)."""
@@ -114,9 +113,7 @@ class Composer:
                 ConfigLoaderImpl._apply_overrides_to_config([override], config)
             except (HydraException, OmegaConfBaseException) as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
-                raise LavitError(
-                    f"the override '{override.input_line}' cannot be applied: {reason}"
-                ) from error
+                raise LavitError(f"the override '{override.input_line}' cannot be applied: {reason}") from error
         return config
 
     def choices(self, overrides: Sequence[str]) -> dict[str, str]:
@@ -174,7 +171,11 @@ class Composer:
                     defaults=[d for d in defaults.defaults if not (d.config_path or "").startswith("hydra/")],
                     repo=self._repo,
                 )
-            except (HydraException, OmegaConfBaseException) as error:
+            except yaml.YAMLError as error:
+                mark = getattr(error, "problem_mark", None)
+                where = f"{mark.name}, line {mark.line + 1}" if mark is not None else str(self.config_dir)
+                raise LavitError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
                 reason = str(error).split("\n\n")[0]
                 raise LavitError(f"the config in {self.config_dir} does not compose: {reason}") from error
             OmegaConf.set_struct(config, False)
@@ -205,10 +206,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
 def depends_on_seed(config: DictConfig) -> bool:
     """Whether any value of the unresolved config refers to `seed` (then each seed has to be resolved by
     itself)."""
-    return any(
-        isinstance(v, str) and _SEED.search(v)
-        for _, v in leaves(OmegaConf.to_container(config, resolve=False))
-    )
+    return any(isinstance(v, str) and _SEED.search(v) for _, v in leaves(OmegaConf.to_container(config, resolve=False)))
 
 
 def compose(overrides: Sequence[str], config_dir: Path | None = None) -> dict[str, Any]:
@@ -233,9 +231,7 @@ def _check_value_override(override: Override, config: DictConfig) -> None:
     """Refuse a key that is not there and a value of another kind than the one that it replaces."""
     key = override.key_or_group
     if override.package is not None:
-        raise LavitError(
-            f"'{override.input_line}' chooses from a config group, but there is no group '{key}'"
-        )
+        raise LavitError(f"'{override.input_line}' chooses from a config group, but there is no group '{key}'")
     if override.is_add() or override.is_force_add():
         return
     node: Any = config
@@ -295,18 +291,14 @@ def _unknown_key(
     where = f"'{parent}' has no key '{parts[depth]}'" if parent else f"the config has no key '{parts[depth]}'"
     everything = [leaf for leaf, _ in leaves(OmegaConf.to_container(config, resolve=False))]
     same_end = [leaf for leaf in everything if leaf.rsplit(".", 1)[-1] == parts[-1]]
-    near = nearest(parts[depth], siblings)
-    if same_end and (depth == 0 or near is None):
+    sibling = nearest(parts[depth], siblings)
+    if sibling is not None and (depth or len(parts) > 1 or not same_end):
+        right = ".".join([*parts[:depth], sibling, *parts[depth + 1 :]]) + "=..."
+    elif same_end:
         right = " or ".join(f"{leaf}=..." for leaf in same_end[:4])
-    elif near is not None:
-        right = ".".join([*parts[:depth], near, *parts[depth + 1 :]]) + "=..."
     else:
         found = nearest(".".join(parts), everything)
         right = f"{found}=..." if found else ""
     hint = f"did you mean {right}? " if right else ""
-    listed = (
-        f"({parent or 'the config'} has: {', '.join(siblings)})"
-        if siblings
-        else f"('{parent}' is a single value)"
-    )
+    listed = f"({parent or 'the config'} has: {', '.join(siblings)})" if siblings else f"('{parent}' is a single value)"
     return LavitError(f"unknown key in '{override.input_line}': {where}", hint + listed)

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments.axes import Axis, read_axes, read_overrides
-from experiments.compose import Composer, parse_overrides
+from experiments.compose import Composer, parse_overrides, resolve
 from experiments.errors import Complaint, LavitError, did_you_mean
 from experiments.voids import Void, read_voids
 
@@ -46,13 +46,9 @@ class Study:
     headline: str | None  # benchmark/metric; None only where `until` stops before there is one
     default: dict[str, str]  # axis -> level of the arm that the others are compared with
     default_arm: str = "default"  # its name
-    family: tuple[str, ...] | None = (
-        None  # arms whose p-values are corrected together; None: all but the default
-    )
+    family: tuple[str, ...] | None = None  # arms whose p-values are corrected together; None: all but the default
     margin: float | None = None  # smallest difference of the headline that matters, in its own units
-    sd_seed: float | None = (
-        None  # between-seed SD of the headline from a pilot: effects are then in its units
-    )
+    sd_seed: float | None = None  # between-seed SD of the headline from a pilot: effects are then in its units
     arms: dict[str, NamedArm] = field(default_factory=dict)
     until: str | None = None  # last stage that is run
     also: tuple[str, ...] = ()  # overrides that hold in every arm
@@ -81,19 +77,19 @@ def read_study(
     name, changes, rest = _split(composer, overrides)
     file = str(_shorten(composer.config_dir / "study" / f"{name}.yaml"))
     complain = Complaint(file)
-    config = composer.compose([f"study={name}", *rest])
-    node = (
-        OmegaConf.to_container(config.study, resolve=True)
-        if OmegaConf.is_config(config.study)
-        else config.study
-    )
-    if not isinstance(node, dict):
-        raise complain(
-            "study", f"the file holds {node!r}, not keys and values", "see conf/study/quickstart.yaml"
-        )
+    config = composer.compose([f"study={name}"])
+    node = config.get("study")
+    if OmegaConf.is_dict(node):
+        try:
+            node = resolve(node)
+        except LavitError as error:
+            raise complain("study", error.message, error.hint) from error
+    if not isinstance(node, dict) or not node:
+        raise complain("study", f"the file holds {node!r}, not keys and values", "see conf/study/quickstart.yaml")
     _apply(node, changes, complain)
     _check_keys(node, complain)
     axes, rest = read_axes(node.get("axes"), composer, rest, complain, required=node.get("design") != "arms")
+    composer.compose(rest)  # a wrong override is the command line's mistake, not an arm's
     design = _design(node.get("design", "full"), complain)
     voids = read_voids(node.get("void"), axes, complain)
     arms = _arms(node.get("arms"), axes, design, complain)
@@ -105,9 +101,7 @@ def read_study(
             raise complain("until", f"there is no stage '{until}'", did_you_mean(until, known))
     study = Study(
         name=_name(node.get("name", name), complain),
-        question=_text(
-            node.get("question"), "question", complain, "say in one sentence what the study is to answer"
-        ),
+        question=_text(node.get("question"), "question", complain, "say in one sentence what the study is to answer"),
         design=design,
         axes=axes,
         voids=voids,
@@ -138,9 +132,7 @@ def _split(composer: Composer, overrides: Sequence[str]) -> tuple[str, list[Any]
         elif not override.is_hydra_override():
             rest.append(text)
     if isinstance(name, list):
-        raise LavitError(
-            f"study={name}: several studies at once are not built yet", "run them one after another"
-        )
+        raise LavitError(f"study={name}: several studies at once are not built yet", "run them one after another")
     known = composer.options("study") if composer.is_group("study") else []
     if name is None:
         raise LavitError("no study is named", f"add study=NAME; there is: {', '.join(known)}")
@@ -235,9 +227,7 @@ def _headline(value: Any, until: Any, complain: Complaint) -> str | None:
         return None
     text = _text(value, "headline", complain, "name the one metric that decides, for example caption/CIDEr")
     if text.count("/") != 1 or not all(text.split("/")):
-        raise complain(
-            "headline", f"{text!r} is not benchmark/metric", "for example caption/CIDEr or vqa/accuracy"
-        )
+        raise complain("headline", f"{text!r} is not benchmark/metric", "for example caption/CIDEr or vqa/accuracy")
     return text
 
 
@@ -253,9 +243,7 @@ def _power(value: Any, complain: Complaint) -> float | None:
     if value is None:
         return None
     if not isinstance(value, dict) or set(value) != {"sd_seed"}:
-        raise complain(
-            "power", f"{value!r}", "write power: {sd_seed: 0.1}, the between-seed SD of the headline"
-        )
+        raise complain("power", f"{value!r}", "write power: {sd_seed: 0.1}, the between-seed SD of the headline")
     return _positive(value["sd_seed"], "power.sd_seed", complain)
 
 
@@ -263,9 +251,7 @@ def _family(value: Any, complain: Complaint) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-        raise complain(
-            "family", f"{value!r} is not a list of arm names", "for example [regime=adapter, llm=frozen]"
-        )
+        raise complain("family", f"{value!r} is not a list of arm names", "for example [regime=adapter, llm=frozen]")
     if len(set(value)) != len(value):
         raise complain("family", f"{value!r} names an arm twice")
     return tuple(value)
@@ -286,9 +272,7 @@ def _levels(value: Any, key: str, axes: Mapping[str, Axis], complain: Complaint)
 def _arms(value: Any, axes: Mapping[str, Axis], design: str, complain: Complaint) -> dict[str, NamedArm]:
     if design != "arms":
         if value is not None:
-            raise complain(
-                "arms", f"arms are not used by design: {design}", "write design: arms, or take the arms out"
-            )
+            raise complain("arms", f"arms are not used by design: {design}", "write design: arms, or take the arms out")
         return {}
     if not isinstance(value, dict) or not value:
         raise complain("arms", f"{value!r} are no arms", "write arms: {NAME: {AXIS: LEVEL}, ...}")
@@ -296,14 +280,10 @@ def _arms(value: Any, axes: Mapping[str, Axis], design: str, complain: Complaint
     for name, body in value.items():
         key = f"arms.{name}"
         if not isinstance(name, str) or not name.strip():
-            raise complain(
-                key, f"{name!r} is no name for an arm", "quote it if YAML takes it for something else"
-            )
+            raise complain(key, f"{name!r} is no name for an arm", "quote it if YAML takes it for something else")
         body = {} if body is None else body
         if not isinstance(body, dict):
-            raise complain(
-                key, f"{body!r} is not a mapping", "write {AXIS: LEVEL}, {also: [OVERRIDE]} or both"
-            )
+            raise complain(key, f"{body!r} is not a mapping", "write {AXIS: LEVEL}, {also: [OVERRIDE]} or both")
         levels = _levels({k: v for k, v in body.items() if k != "also"}, key, axes, complain)
         arms[name] = NamedArm(levels, read_overrides(body.get("also"), f"{key}.also", complain))
     return arms

@@ -1,0 +1,98 @@
+"""Keys: typed, independent of order, blind to what is incidental, equal for void twins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.errors import LavitError
+from experiments.key import apply_canonical, canonical_text, digest, nest, select, stage_key, without
+
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6))
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=4)),
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(TREES)
+def test_the_order_of_mappings_does_not_matter(tree: Any) -> None:
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: turned(item) for key, item in reversed(list(value.items()))}
+        return [turned(item) for item in value] if isinstance(value, list) else value
+
+    assert digest(turned(tree)) == digest(tree)
+    assert len(digest(tree)) == 16
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(TREES, TREES)
+def test_different_values_have_different_texts(first: Any, second: Any) -> None:
+    def typed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: typed(item) for key, item in sorted(value.items())}
+        return [typed(item) for item in value] if isinstance(value, list) else (type(value).__name__, repr(value))
+
+    assert (canonical_text(first) == canonical_text(second)) == (typed(first) == typed(second))
+
+
+def test_types_count() -> None:
+    values = [
+        1,
+        1.0,
+        "1",
+        True,
+        None,
+        "None",
+        "true",
+        [1],
+        {"a": 1},
+        {"a": 1.0},
+        {1: 1},
+        {"1": 1},
+        float("nan"),
+        "float:nan",
+    ]
+    assert len({digest(value) for value in values}) == len(values)
+
+
+def test_every_part_of_a_key_counts() -> None:
+    usual: dict[str, Any] = {"stage": "a", "config": {"x": "0"}, "seed": 0, "code": "c", "needs": {"b": "k"}}
+    other = [{"stage": "b"}, {"config": {"x": "1"}}, {"seed": None}, {"seed": 1}, {"code": "d"}, {"needs": {"b": "l"}}]
+    keys = {stage_key(**usual), *(stage_key(**{**usual, **change}) for change in other)}
+    assert len(keys) == 1 + len(other)
+    assert all(len(key) == 16 and int(key, 16) >= 0 for key in keys)
+
+
+def test_without_takes_out_nested_keys_and_leaves_the_original() -> None:
+    config = {"train": {"steps": 1, "workers": 2}, "llm": 3}
+    assert without(config, ["train.workers", "nothing", "llm.x"]) == {"train": {"steps": 1}, "llm": 3}
+    assert config["train"] == {"steps": 1, "workers": 2}
+
+
+def test_select_and_nest_are_inverse() -> None:
+    config = {"data": {"train": {"size": 3}, "name": "x"}, "llm": 1}
+    assert nest({key: select(config, key) for key in ("data.train", "llm")}) == {
+        "data": {"train": {"size": 3}},
+        "llm": 1,
+    }
+    with pytest.raises(KeyError):
+        select(config, "data.none")
+
+
+def test_canonical_rules_drop_what_means_nothing() -> None:
+    rules = [{"when": {"regime.name": ["adapter", "joint"], "on": True}, "drop": ["target", "train.share"], "why": "w"}]
+    config = {"regime": {"name": "adapter"}, "on": True, "target": 1, "train": {"share": 2, "steps": 3}}
+    assert apply_canonical(config, rules) == (
+        {"regime": {"name": "adapter"}, "on": True, "train": {"steps": 3}},
+        ["target", "train.share"],
+    )
+    assert apply_canonical({**config, "on": False}, rules)[1] == []
+    assert apply_canonical({"target": 1}, rules)[1] == []
+    with pytest.raises(LavitError, match=r"canonical\[0\]"):
+        apply_canonical(config, [{"when": {"a": 1}, "drop": ["b"]}])

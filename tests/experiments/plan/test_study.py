@@ -1,0 +1,302 @@
+"""Study files: the good ones are read, the bad ones are refused by file, key and value."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from experiments.compose import Composer
+from experiments.errors import LavitError
+from experiments.plan import Plan, make_plan
+from experiments.planner import Planner
+from experiments.stages import stage_names
+from experiments.study import Study, read_study
+
+GOOD: dict[str, Any] = {
+    "name": "good",
+    "question": "Does it matter?",
+    "design": "full",
+    "axes": {"regime": ["unified", "adapter"], "target": ["discrete", "continuous"], "llm": ["unfrozen", "frozen"]},
+    "void": [{"when": {"regime": "adapter", "target": "continuous"}, "why": "an adapter has no target"}],
+    "seeds": 2,
+    "headline": "caption/CIDEr",
+}
+
+
+class Desk:
+    """A config folder to write studies into, composed by one composer: each study gets a name of its own."""
+
+    def __init__(self, conf: Path):
+        self.conf = conf
+        self.composer = Composer(conf)
+        self.count = itertools.count()
+
+    def write(self, body: Any) -> str:
+        name = f"good{next(self.count)}"
+        text = body if isinstance(body, str) else yaml.safe_dump(body, sort_keys=False)
+        (self.conf / "study" / f"{name}.yaml").write_text(text)
+        return name
+
+    def read(self, body: Any, *overrides: str) -> tuple[Study, list[str]]:
+        return read_study(self.composer, [f"study={self.write(body)}", *overrides], stage_names)
+
+    def plan(self, body: Any) -> Plan:
+        planner = Planner(self.conf, self.conf.parent / "runs", lambda stage, key: False, count=False)
+        planner.composer = self.composer
+        return planner.plan_study([f"study={self.write(body)}"])
+
+
+@pytest.fixture(scope="module")
+def desk(shared_conf: Path, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    return Desk(Path(shutil.copytree(shared_conf, tmp_path_factory.mktemp("desk") / "conf")))
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(GOOD), **changes}
+
+
+def test_the_shipped_studies_are_on_one_screen(shared_conf: Path) -> None:
+    for path in (shared_conf / "study").glob("*.yaml"):
+        lines = path.read_text().splitlines()
+        assert lines[0].startswith("# ")
+        assert len(lines) <= 20
+
+
+def test_a_good_study(desk: Desk) -> None:
+    study, rest = desk.read(GOOD, "scale=smoke", "hydra/launcher=joblib")
+    assert rest == ["scale=smoke"]
+    assert study.seeds == (0, 1)
+    assert study.default == {"regime": "unified", "target": "discrete", "llm": "unfrozen"}
+    assert study.voids[0].describe() == "regime=adapter & target=continuous"
+
+
+def test_axes_of_every_form(desk: Desk) -> None:
+    axes = {
+        "llm": ["unfrozen", "frozen"],
+        "lr": {"key": "optimizer.lr", "levels": [1e-3, 1e-4]},
+        "trained": {"key": "llm.trainable", "levels": [True, False]},
+        "compressor": {"key": "tokens", "levels": ["dynamic", "fixed"]},
+        "budget": {"short": "train.steps=10", "long": ["train.steps=20", "train.batch_size=4"]},
+    }
+    study, _ = desk.read(changed(axes=axes, void=[]))
+    assert {name: list(axis.levels) for name, axis in study.axes.items()} == {
+        "llm": ["unfrozen", "frozen"], "lr": ["0.001", "0.0001"], "trained": ["true", "false"],
+        "compressor": ["dynamic", "fixed"], "budget": ["short", "long"],
+    }  # fmt: skip
+    assert study.axes["lr"].levels["0.0001"] == ("optimizer.lr=0.0001",)
+    assert study.axes["compressor"].levels["fixed"] == ("tokens=fixed",)
+    assert study.axes["budget"].levels["long"] == ("train.steps=20", "train.batch_size=4")
+
+
+@pytest.mark.parametrize("value", ["1,2", "a b", "it's", "true", "12", "", "a\\b", "x=y", "[1]", "null"])
+def test_text_levels_keep_their_type(value: str, desk: Desk) -> None:
+    study, _ = desk.read(changed(axes={"split": {"key": "data.split_key", "levels": ["plain", value]}}, void=[]))
+    config = desk.composer.compose(study.axes["split"].levels[value])
+    assert config._get_node("data")._get_node("split_key")._value() == value  # type: ignore[union-attr]
+
+
+def test_the_command_line_changes_the_study(desk: Desk) -> None:
+    study, rest = desk.read(
+        GOOD, "study.seeds=[3,5]", "study.axes.llm=[frozen]", "study.margin=0.1", "~study.void", "train.steps=7",
+        "study.axes.lr={key: optimizer.lr, levels: [1e-3, 1e-4]}",
+    )  # fmt: skip
+    assert study.seeds == (3, 5)
+    assert list(study.axes["llm"].levels) == ["frozen"]
+    assert list(study.axes["lr"].levels) == ["0.001", "0.0001"]
+    assert study.margin == 0.1
+    assert study.voids == ()
+    assert rest == ["train.steps=7"]
+
+
+def test_an_override_of_an_axis_narrows_it(desk: Desk) -> None:
+    study, rest = desk.read(GOOD, "target=continuous", "scale=smoke")
+    assert list(study.axes["target"].levels) == ["continuous"]
+    assert study.default["target"] == "continuous"
+    assert rest == ["scale=smoke"]
+    body = changed(axes={"lr": {"key": "optimizer.lr", "levels": [1e-3]}, "budget": {"a": "train.steps=1"}}, void=[])
+    study, rest = desk.read(body, "optimizer.lr=0.5", "budget=a")
+    assert study.axes["lr"].levels == {"0.5": ("optimizer.lr=0.5",)}
+    assert rest == []
+
+
+def test_the_default_may_be_named(desk: Desk) -> None:
+    for value in ({"llm": "frozen"}, "llm=frozen"):
+        study, _ = desk.read(changed(default=value))
+        assert study.default == {"regime": "unified", "target": "discrete", "llm": "frozen"}
+
+
+def test_a_study_inherits_by_hydras_defaults_list(desk: Desk) -> None:
+    parent = desk.write(GOOD)
+    study, _ = desk.read(f"defaults: [{parent}, _self_]\nname: child\nseeds: 5\n")
+    assert (study.name, len(study.seeds), list(study.axes)) == ("child", 5, ["regime", "target", "llm"])
+
+
+BAD: list[tuple[dict[str, Any], list[str]]] = [
+    ({"sedes": 3}, ["sedes: unknown key", "did you mean 'seeds'"]),
+    ({"match": {"by": "flops"}}, ["match: not built yet"]),
+    ({"name": "a/b"}, ["name", "'a/b'"]),
+    ({"name": "store"}, ["name", "'store'"]),
+    ({"question": None}, ["question: missing"]),
+    ({"design": "ful"}, ["design", "'ful'", "did you mean 'full'"]),
+    ({"design": {"fraction": 8}}, ["design", "fraction", "not built yet", "full, one_at_a_time, arms"]),
+    ({"design": "search"}, ["design", "not built yet"]),
+    ({"axes": None}, ["axes", "no axes"]),
+    ({"axes": {}}, ["axes", "no axes"]),
+    ({"axes": {"llm": []}}, ["axes.llm: has no levels"]),
+    ({"axes": {"llm": "frozen"}}, ["axes.llm", "not a list"]),
+    ({"axes": {"llm": ["unfrozen", "froze"]}}, ["axes.llm", "'froze'", "did you mean 'frozen'"]),
+    ({"axes": {"llm": ["frozen", "frozen"]}}, ["axes.llm", "twice"]),
+    ({"axes": {"llm": [True, False]}}, ["axes.llm", "YAML reads on, off"]),
+    ({"axes": {"merge": {True: ["train.steps=1"], False: []}}}, ["axes.merge", "YAML reads on, off"]),
+    ({"axes": {"lmm": ["frozen"]}}, ["axes.lmm", "no config group 'lmm'", "did you mean 'llm'"]),
+    ({"axes": {"seed": [0, 1]}}, ["axes.seed", "never an axis"]),
+    ({"axes": {"s": {"key": "seed", "levels": [1]}}}, ["axes.s.key", "'seed' cannot be an axis"]),
+    ({"axes": {"lr": {"key": "optimizer.lt", "levels": [1]}}}, ["axes.lr.key", "did you mean optimizer.lr"]),
+    ({"axes": {"lr": {"key": "optimizer.lr"}}}, ["axes.lr.levels", "no levels"]),
+    ({"axes": {"lr": {"key": "optimizer.lr", "levles": [1]}}}, ["axes.lr.levles", "did you mean 'levels'"]),
+    ({"axes": {"lr": {"key": "optimizer.lr", "levels": [1, 1]}}}, ["axes.lr.levels", "twice"]),
+    ({"axes": {"b": {"short": "train.stpes=1"}}}, ["axes.b.short", "did you mean train.steps"]),
+    ({"axes": {"b": {"short": 3}}}, ["axes.b.short", "not a list of overrides"]),
+    ({"axes": {"b": {"short": "study.seeds=1"}}}, ["axes.b.short", "may not set study"]),
+    (
+        {"axes": {"a": {"x": "train.steps=1"}, "b": {"key": "train.steps", "levels": [1]}}, "void": []},
+        ["axes.b", "'train.steps'", "axis 'a'"],
+    ),
+    ({"axes": {"lr": {"key": "optimizer.lr", "levels": [1], "only_if": {}}}}, ["only_if", "not built yet"]),
+    ({"void": [{"when": {"regime": "adapter"}}]}, ["void[0].why: missing"]),
+    ({"void": [{"why": "x"}]}, ["void[0].when"]),
+    ({"void": [{"when": {"regime": "adapter"}, "why": "x", "b": None}]}, ["void[0].b", "comma"]),
+    ({"void": [{"when": {"regim": "adapter"}, "why": "x"}]}, ["void[0].when", "'regim'", "did you mean 'regime'"]),
+    ({"void": [{"when": {"regime": "adaptor"}, "why": "x"}]}, ["void[0].when.regime", "did you mean 'adapter'"]),
+    ({"void": {"when": {}}}, ["void", "not a list of rules"]),
+    ({"seeds": 0}, ["seeds", "0 seeds"]),
+    ({"seeds": [1, 1]}, ["seeds", "twice"]),
+    ({"seeds": "three"}, ["seeds", "'three'"]),
+    ({"seeds": True}, ["seeds", "True"]),
+    ({"headline": None}, ["headline: missing"]),
+    ({"headline": "CIDEr"}, ["headline", "benchmark/metric"]),
+    ({"default": {"lllm": "frozen"}}, ["default.lllm", "did you mean 'llm'"]),
+    ({"default": {"llm": "lora"}}, ["default.llm", "no level 'lora'"]),
+    ({"default": "frozne"}, ["default", "no arm 'frozne'"]),
+    ({"family": ["llm=frozne"]}, ["family", "did you mean 'llm=frozen'"]),
+    ({"family": "llm"}, ["family", "list of arm names"]),
+    ({"margin": -1}, ["margin", "above zero"]),
+    ({"power": 0.1}, ["power", "sd_seed"]),
+    ({"until": "pretrian"}, ["until", "did you mean 'pretrain'"]),
+    ({"also": "train.stpes=3"}, ["did you mean train.steps"]),
+    ({"also": ["seed=3"]}, ["also", "may not set seed"]),
+    ({"arms": {"a": {}}}, ["arms", "design: arms"]),
+    ({"design": "arms"}, ["arms", "no arms"]),
+    ({"design": "arms", "arms": {"a": {"lmm": "frozen"}}}, ["arms.a.lmm", "did you mean 'llm'"]),
+    ({"design": "arms", "arms": {"a": {"also": "nonsense"}}}, ["arms.a.also", "'nonsense'"]),
+    ({"design": "arms", "arms": {"a": {"regime": "adapter", "target": "continuous"}}}, ["arms.a", "void"]),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), BAD, ids=[str(change)[:60] for change, _ in BAD])
+def test_a_bad_study_is_refused_by_file_key_and_value(change: dict[str, Any], words: list[str], desk: Desk) -> None:
+    with pytest.raises(LavitError) as caught:
+        desk.plan(changed(**change))
+    message = str(caught.value)
+    assert ".yaml" in message
+    for word in words:
+        assert word in message
+    assert len(message.splitlines()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["study=quickstrat"], ["'quickstrat'", "did you mean 'quickstart'"]),
+        ([], ["no study is named", "lavit_paper, quickstart"]),
+        (["study=[quickstart,lavit_paper]"], ["several studies"]),
+        (["study=quickstart", "study.sedes=3"], ["sedes", "did you mean 'seeds'"]),
+        (["study=quickstart", "study.seeds=1,2"], ["several values", "study.seeds=[0,1]"]),
+        (["study=quickstart", "study.name.x=1"], ["study.name.x=1"]),
+        (["study=quickstart", "seed=1"], ["seed=1", "study.seeds=[1]"]),
+        (["study=quickstart", "llm=frozne"], ["'frozne'", "did you mean 'frozen'"]),
+        (["study=quickstart", "train.stpes=1"], ["train.stpes=1", "did you mean train.steps"]),
+        (["study=quickstart", "study.axes.b={x: 'train.steps=1'}", "train.steps=3"], ["'b' sets this key itself"]),
+        (["study=quickstart", "study.axes.b={x: 'train.steps=1'}", "b=y"], ["no level 'y'"]),
+    ],
+)
+def test_a_bad_command_line_is_refused(overrides: list[str], words: list[str], shared_conf: Path) -> None:
+    with pytest.raises(LavitError) as caught:
+        make_plan(overrides, config_dir=shared_conf, count=False)
+    for word in words:
+        assert word in str(caught.value)
+
+
+SCRAPS = st.sampled_from(
+    [None, True, 0, -1, 2.5, "", "x", "a, b", "frozen", "dynamic", "${seed}", "${nowhere}", "???", [], ["frozen"],
+     [[1]], {}, {"a": 1}, {"key": "optimizer.lr", "levels": [0.1, 0.2]}, {True: "x"}, ["train.steps=3"], "é", "a=b"]
+)  # fmt: skip
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> Any:
+    """A good study with one to three things replaced, renamed, doubled or taken out, at any depth."""
+    body: Any = copy.deepcopy(GOOD)
+    for _ in range(draw(st.integers(1, 3))):
+        place, parents = body, 0
+        while isinstance(place, dict | list) and place and parents < draw(st.integers(0, 3)):
+            inner = [
+                v for v in (place.values() if isinstance(place, dict) else place) if isinstance(v, dict | list) and v
+            ]
+            if not inner:
+                break
+            place, parents = draw(st.sampled_from(inner)), parents + 1
+        if isinstance(place, dict) and place:
+            key = draw(st.sampled_from(list(place)))
+            match draw(st.sampled_from(["replace", "rename", "remove", "add"])):
+                case "replace":
+                    place[key] = draw(SCRAPS)
+                case "rename":
+                    place[
+                        draw(st.sampled_from([f"{key}s", str(key)[:-1], str(key).upper(), True, 3, "also", "default"]))
+                    ] = place.pop(key)
+                case "remove":
+                    del place[key]
+                case _:
+                    place[
+                        draw(st.sampled_from(["until", "family", "arms", "margin", "llm", "tokens", "also", "x"]))
+                    ] = draw(SCRAPS)
+        elif isinstance(place, list):
+            place.insert(0, draw(SCRAPS))
+    return body
+
+
+def plan_or_refuse(body: Any, desk: Desk) -> None:
+    try:
+        plan = desk.plan(body)
+    except LavitError:
+        return
+    assert plan.runs
+    assert plan.render()
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(body=mutated())
+def test_a_mutated_study_plans_or_is_refused(body: Any, desk: Desk) -> None:
+    plan_or_refuse(body, desk)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(body=mutated())
+def test_many_mutated_studies_plan_or_are_refused(body: Any, desk: Desk) -> None:
+    plan_or_refuse(body, desk)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "just text", "a: [", "name: x\nname: y\n", "axes: {llm: [frozen, {}]}"])
+def test_a_file_that_is_no_study_is_refused(text: str, desk: Desk) -> None:
+    with pytest.raises(LavitError):
+        desk.plan(text)
