@@ -19,9 +19,7 @@ class Axis:
 
     name: str
     levels: dict[str, tuple[str, ...]]  # level name -> overrides that make it
-    kind: str = (
-        "group"  # group: levels of a config group | key: values of one key | map: several overrides a level
-    )
+    kind: str = "group"  # group: levels of a config group | key: values of one key | map: several overrides a level
     key: str = ""  # the group or the key that varies; empty for a map
     known: tuple[str, ...] = ()  # every level that the group has, used by this study or not
     narrowed: bool = False  # whether the command line fixed it to one level
@@ -232,9 +230,7 @@ def _refuse_overlap(axes: dict[str, Axis], complain: Complaint) -> None:
                 )  # fmt: skip
 
 
-def _narrow(
-    axes: dict[str, Axis], composer: Composer, overrides: Sequence[str]
-) -> tuple[dict[str, Axis], list[str]]:
+def _narrow(axes: dict[str, Axis], composer: Composer, overrides: Sequence[str]) -> tuple[dict[str, Axis], list[str]]:
     by_key = {axis.key: axis for axis in axes.values() if axis.key}
     by_name = {axis.name: axis for axis in axes.values() if axis.kind == "map"}
     inside = {
@@ -261,9 +257,7 @@ def _narrow(
         )  # an unknown level is refused here, with the nearest right one
         name = level_name(override.value())
         if axis.kind == "map" and name not in axis.levels:
-            raise LavitError(
-                f"'{text}': the axis '{axis.name}' has no level '{name}'", did_you_mean(name, axis.levels)
-            )
+            raise LavitError(f"'{text}': the axis '{axis.name}' has no level '{name}'", did_you_mean(name, axis.levels))
         made = axis.levels.get(name, (text,))
         axes[axis.name] = Axis(axis.name, {name: made}, axis.kind, axis.key, axis.known, narrowed=True)
     return axes, rest

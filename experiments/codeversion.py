@@ -206,17 +206,10 @@ def _write(node: Any, parts: list[str]) -> None:
 
 
 def _has_docstring(node: ast.AST) -> bool:
-    if (
-        not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        or not node.body
-    ):
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or not node.body:
         return False
     first = node.body[0]
-    return (
-        isinstance(first, ast.Expr)
-        and isinstance(first.value, ast.Constant)
-        and isinstance(first.value.value, str)
-    )
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:

@@ -59,9 +59,7 @@ def add_counts(
     failed: dict[str, list[str]] = {}
     for name, users in wanted.items():
         counts = found[name]
-        if (
-            counts is not None and "error" in counts
-        ):  # kept as well: it would fail again until the code changes
+        if counts is not None and "error" in counts:  # kept as well: it would fail again until the code changes
             stages = failed.setdefault(str(counts["error"]).splitlines()[0][:120], [])
             stages.extend(s for s in [users[0].stage] if s not in stages)
             continue
@@ -77,9 +75,7 @@ def _counter() -> str | None:
     return read_module(path, MODULE.rpartition(".")[0])[0] if path.is_file() else None
 
 
-def _identity(
-    job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidental: list[str], counter: str
-) -> str:
+def _identity(job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidental: list[str], counter: str) -> str:
     """What a count depends on: config and code of the stage and of all that it needs, but no seed."""
     parts = {part.stage: [without(part.config, incidental), part.code] for part in _with_needs(job, jobs)}
     return digest({"stage": job.stage, "parts": parts, "counter": counter})

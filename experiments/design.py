@@ -228,9 +228,7 @@ def _named(study: Study) -> Design:
         arm = Arm(name, slugify(name), levels, (*made.overrides, *also))
         twin = next((a for a in arms if a.overrides == arm.overrides), None)
         if twin is not None:
-            raise LavitError(
-                f"{study.file}: arms.{name}: is the same as the arm '{twin.name}'", "take one of them out"
-            )
+            raise LavitError(f"{study.file}: arms.{name}: is the same as the arm '{twin.name}'", "take one of them out")
         arms.append(arm)
     return Design(tuple(arms), ())
 

@@ -21,9 +21,7 @@ KEY_LENGTH = 16
 _digests: dict[str, str] = {}
 
 
-def stage_key(
-    stage: str, config: Mapping[str, str], seed: int | None, code: str, needs: Mapping[str, str]
-) -> str:
+def stage_key(stage: str, config: Mapping[str, str], seed: int | None, code: str, needs: Mapping[str, str]) -> str:
     """Return the content key of a stage.
 
     Args:
@@ -38,9 +36,7 @@ def stage_key(
 
 def digest(value: Any) -> str:
     """Hash plain data by content and type, whatever the order of its mappings."""
-    written = repr(
-        value
-    )  # much faster than the canonical text, and as exact: most subtrees come back arm after arm
+    written = repr(value)  # much faster than the canonical text, and as exact: most subtrees come back arm after arm
     if written not in _digests:
         _digests[written] = hashlib.sha256(canonical_text(value).encode()).hexdigest()[:KEY_LENGTH]
     return _digests[written]

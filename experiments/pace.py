@@ -73,9 +73,7 @@ class Pace:
 
     def _of(self, stage: str) -> list[Finished]:
         if stage not in self._finished:
-            done = sorted(
-                self.store.glob(f"{stage}/*/DONE.json"), key=lambda p: p.stat().st_mtime, reverse=True
-            )
+            done = sorted(self.store.glob(f"{stage}/*/DONE.json"), key=lambda p: p.stat().st_mtime, reverse=True)
             read = (read_finished(path.parent) for path in done[:_NEWEST])
             self._finished[stage] = [f for f in read if f is not None]
         return self._finished[stage]

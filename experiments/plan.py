@@ -123,9 +123,8 @@ class Plan:
     runs_dir: Path
     effects: list[Detectable] = field(default_factory=list)
     alternative: Alternative | None = None
-    remarks: list[str] = field(
-        default_factory=list
-    )  # what the reader should know: what is not counted, and why
+    planned_only: str = ""  # why this scale can be planned but not run yet; "" where it can be run
+    remarks: list[str] = field(default_factory=list)  # what the reader should know: what is not counted, and why
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -205,9 +204,7 @@ class Plan:
         for stage in self.stages:
             jobs = [job for job in self.jobs.values() if job.stage == stage]
             if len(jobs) == 1 and len(self.runs) > 1:
-                lines.append(
-                    f"one {stage} stage ({jobs[0].key[:8]}), made once and shared by every arm and seed"
-                )
+                lines.append(f"one {stage} stage ({jobs[0].key[:8]}), made once and shared by every arm and seed")
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -226,9 +223,7 @@ class Plan:
                 }
                 for a in self.design.arms
             ],
-            "voids": [
-                {"when": r.void.when, "why": r.void.why, "removed": len(r.arms)} for r in self.design.removed
-            ],
+            "voids": [{"when": r.void.when, "why": r.void.why, "removed": len(r.arms)} for r in self.design.removed],
             "runs": [
                 {"arm": run.arm, "seed": run.seed, "stage_keys": run.stage_keys, "command": run.command}
                 for run in self.runs
@@ -240,6 +235,7 @@ class Plan:
             "seconds_unshared": self.seconds_unshared(),
             "detects": [asdict(effect) for effect in self.effects],
             "alternative": asdict(self.alternative) if self.alternative is not None else None,
+            "planned_only": self.planned_only,
             "remarks": self.remarks,
         }
 
@@ -256,9 +252,7 @@ class Plan:
     def _summarise(self, stage: str) -> StageSummary:
         jobs = [job for job in self.jobs.values() if job.stage == stage]
         bases = sorted({job.seconds_from for job in jobs if job.seconds_from})
-        counts = [
-            int(job.counts["params_total"]) for job in jobs if job.counts and job.counts.get("params_total")
-        ]
+        counts = [int(job.counts["params_total"]) for job in jobs if job.counts and job.counts.get("params_total")]
         return StageSummary(
             stage=stage,
             jobs=len(jobs),
@@ -274,11 +268,7 @@ class Plan:
 def total_seconds(jobs: list[StageJob]) -> float | None:
     """Sum of the jobs' seconds; None as soon as one of them is not known."""
     times = [job.seconds for job in jobs]
-    return (
-        None
-        if any(time is None for time in times)
-        else float(sum(time for time in times if time is not None))
-    )
+    return None if any(time is None for time in times) else float(sum(time for time in times if time is not None))
 
 
 def _job_document(job: StageJob) -> dict[str, Any]:

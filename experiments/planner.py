@@ -7,6 +7,7 @@ once and its seeds are set in Python; each subtree is hashed once per arm, howev
 from __future__ import annotations
 
 import copy
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,9 +79,7 @@ class Planner:
             if override.key_or_group == "study.until":
                 until = str(override.value())
             elif override.key_or_group.split(".")[0] == "study":
-                raise LavitError(
-                    f"'{override.input_line}': one run has no study", "use `lavit run` for a study"
-                )
+                raise LavitError(f"'{override.input_line}': one run has no study", "use `lavit run` for a study")
             else:
                 rest.append(str(override.input_line))
         config = self.composer.compose(rest)
@@ -110,6 +109,8 @@ class Planner:
                     specs = read_stages(found.config.get("stages"), study.until)
                     plan.stages = list(specs)
                     plan.runs_dir = Path(self.runs_dir or str(found.config.get("runs", "runs")))
+                    scale = found.config.get("scale")
+                    plan.planned_only = str(scale.get("planned_only") or "") if isinstance(scale, Mapping) else ""
                 repeat = [
                     *overrides,
                     f"seed={seed}",
@@ -117,12 +118,11 @@ class Planner:
                 ]
                 self._add_run(plan, Run(arm.name, seed, arm.levels, repeat, {}, {}), specs, found)
         plan.jobs = {
-            (job.stage, job.key): job
-            for stage in plan.stages
-            for job in plan.jobs.values()
-            if job.stage == stage
+            (job.stage, job.key): job for stage in plan.stages for job in plan.jobs.values() if job.stage == stage
         }
         self._look_up(plan)
+        if plan.planned_only:
+            plan.remarks.append(f"planned only: {plan.planned_only}")
         if count:
             problem = add_counts(plan.jobs, plan.store_dir, _incidental(plan.runs[0].config), self.count)
             plan.remarks.extend([problem] if problem else [])
@@ -140,9 +140,7 @@ class Planner:
             if each_seed:
                 config = copy.deepcopy(config)
                 config.seed = seed
-            self._prepared[which] = _prepare(
-                resolve(config), self.composer.choices(overrides).get("scale", "")
-            )
+            self._prepared[which] = _prepare(resolve(config), self.composer.choices(overrides).get("scale", ""))
         return self._prepared[which]
 
     def _add_run(self, plan: Plan, run: Run, specs: Mapping[str, StageSpec], arm: _ArmConfig) -> None:
@@ -160,9 +158,7 @@ class Planner:
             job = plan.jobs.get((spec.name, key))
             if job is None:
                 config = nest({name: arm.subtrees[name] for name in reads})
-                job = StageJob(
-                    spec.name, key, spec.run, config, seed or 0, needs, code, arm.scale, run.overrides
-                )
+                job = StageJob(spec.name, key, spec.run, config, seed or 0, needs, code, arm.scale, run.overrides)
                 plan.jobs[spec.name, key] = job
             job.runs.append((run.arm, run.seed))
         plan.runs.append(run)
@@ -194,9 +190,7 @@ class Planner:
             plan.remarks.append(f"design: {other} would be refused: {error.message}")
             return None
         effects = tuple(detectable_effects(study, design))
-        return Alternative(
-            other, len(design.arms), len(found.runs), len(found.jobs), found.seconds(left=True), effects
-        )
+        return Alternative(other, len(design.arms), len(found.runs), len(found.jobs), found.seconds(left=True), effects)
 
 
 def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
@@ -219,8 +213,32 @@ def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
                     did_you_mean(key, config),
                 ) from None
             arm.digests[key] = digest(select(keyed, key)) if key not in incidental else ""
+            if key == "data" and (files := _fingerprint(arm.subtrees[key])):
+                arm.digests[key] = digest([arm.digests[key], files])
             arm.targets[key] = list(targets(arm.subtrees[key]))
     return arm
+
+
+_fingerprints: dict[str, str] = {}
+
+
+def _fingerprint(data: Any) -> str:
+    """A hash of the files that the data's config names ("" where it names none): other files, another result."""
+    if not isinstance(data, Mapping):
+        return ""
+    if repr(data) not in _fingerprints:
+        from lavit.data import fingerprint  # loads no torch
+        from lavit.errors import LavitError as DataError
+
+        try:
+            _fingerprints[repr(data)] = fingerprint(data)
+        except DataError as error:
+            raise LavitError(error.message, error.remedy or None) from error
+        except (OSError, zipfile.BadZipFile) as error:
+            where = getattr(error, "filename", None) or data.get("images")
+            reason = getattr(error, "strerror", None) or error
+            raise LavitError(f"the data cannot be read: {where}: {reason}", "see data.images and data.texts") from error
+    return _fingerprints[repr(data)]
 
 
 def _incidental(config: Mapping[str, Any]) -> list[str]:
@@ -243,17 +261,11 @@ def _refuse_twins(plan: Plan) -> None:
             (
                 str(rule["why"])
                 for rule in run.config.get("canonical") or []
-                if any(
-                    axis in rule.get("drop", [])
-                    for axis in run.levels
-                    if run.levels[axis] != twin.levels[axis]
-                )
+                if any(axis in rule.get("drop", []) for axis in run.levels if run.levels[axis] != twin.levels[axis])
             ),
             None,
         )
-        differing = [
-            f"{axis}={level}" for axis, level in run.levels.items() if level != twin.levels.get(axis)
-        ]
+        differing = [f"{axis}={level}" for axis, level in run.levels.items() if level != twin.levels.get(axis)]
         what, reason = ", ".join(differing) or "what they override", f" ({rule})" if rule else ""
         raise LavitError(
             f"{plan.study.file}: the arms '{twin.arm}' and '{run.arm}' are one and the same run: "

@@ -21,9 +21,7 @@ from experiments.study import Study
 
 ALPHA = 0.05
 POWER = 0.8
-_STEPS = (
-    600  # of the integration: even (ten times as many where one or two degrees of freedom make long tails)
-)
+_STEPS = 600  # of the integration: even (ten times as many where one or two degrees of freedom make long tails)
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,7 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
         workers: cores to tell the time for; by default those of this machine.
     """
     study, arms = plan.study, plan.design.arms
-    size = (
-        f"{_count(len(arms), 'arm')} x {_count(len(study.seeds), 'seed')} = {_count(len(plan.runs), 'run')}"
-    )
+    size = f"{_count(len(arms), 'arm')} x {_count(len(study.seeds), 'seed')} = {_count(len(plan.runs), 'run')}"
     design = f"{study.design} design, {_count(len(_varied(plan)), 'axis', 'axes')}, " if study.axes else ""
     lines = [f"{study.name}   {design}{size}"]
     lines += _wrapped("question", study.question) if study.axes or study.arms else []
@@ -42,9 +40,7 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
     shared = [line.split()[1] for line in plan.conditional_on()]
     if shared:
         made = f"one {_listed(shared)} stage, made once for every arm and seed"
-        lines += _wrapped(
-            "given", f"{made}: conclusions are conditional on {'it' if len(shared) == 1 else 'them'}"
-        )
+        lines += _wrapped("given", f"{made}: conclusions are conditional on {'it' if len(shared) == 1 else 'them'}")
     if len(arms) > 1:
         lines += ["", *_estimable_lines(plan), *_power_lines(plan), *_alternative_lines(plan)]
     for remark in plan.remarks:
@@ -130,9 +126,7 @@ def _estimable_lines(plan: Plan) -> list[str]:
     varied = [axis for axis in study.axes.values() if len(axis.levels) > 1]
     if not varied or any(named.also for named in study.arms.values()):
         return []
-    contrasts = [
-        (axis, level) for axis in varied for level in axis.levels if level != study.default[axis.name]
-    ]
+    contrasts = [(axis, level) for axis in varied for level in axis.levels if level != study.default[axis.name]]
     found = [c for c in contrasts if matched_pairs(arms, c[0].name, study.default[c[0].name], c[1])]
     text = f"{len(found)} of {len(contrasts)} main effects"
     lost = [f"{axis.name}={level}" for axis, level in contrasts if (axis, level) not in found]
@@ -153,13 +147,9 @@ def _power_lines(plan: Plan) -> list[str]:
     if not plan.effects or plan.study.until is not None:
         return []
     if plan.effects[0].holm is None:
-        return _wrapped(
-            "detects", "nothing over seeds: with one seed there is no interval over training runs"
-        )
+        return _wrapped("detects", "nothing over seeds: with one seed there is no interval over training runs")
     unit = (
-        "between-seed SDs"
-        if plan.study.sd_seed is None
-        else f"{plan.study.headline} (pilot SD {plan.study.sd_seed:g})"
+        "between-seed SDs" if plan.study.sd_seed is None else f"{plan.study.headline} (pilot SD {plan.study.sd_seed:g})"
     )
     lines = _wrapped(
         "detects", f"smallest effects found with 80 % power, in {unit}: Holm's strictest level (uncorrected)"
@@ -227,9 +217,7 @@ def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     widths = _widths(rows)
     lines = []
     for row in rows:
-        cells = [
-            c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         lines.append("  " + "  ".join(cells).rstrip())
     return lines
 

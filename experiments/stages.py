@@ -45,17 +45,13 @@ def stage_names(config: Mapping[str, Any]) -> list[str]:
 
 def _read_stage(name: str, body: Any, stages: Mapping[Any, Any]) -> StageSpec:
     if not isinstance(body, Mapping):
-        raise LavitError(
-            f"stages.{name} in the config: {body!r} is not a stage", f"it needs {', '.join(_KEYS)}"
-        )
+        raise LavitError(f"stages.{name} in the config: {body!r} is not a stage", f"it needs {', '.join(_KEYS)}")
     for key in body:
         if key not in _KEYS:
             raise LavitError(f"stages.{name}.{key} in the config: unknown key", did_you_mean(key, _KEYS))
     for need in body.get("needs") or []:
         if need not in stages:
-            raise LavitError(
-                f"stages.{name}.needs names '{need}', which is not a stage", did_you_mean(need, stages)
-            )
+            raise LavitError(f"stages.{name}.needs names '{need}', which is not a stage", did_you_mean(need, stages))
     if not isinstance(body.get("run"), str) or not body.get("reads"):
         raise LavitError(f"stages.{name} in the config needs `run` (a dotted path) and `reads` (config keys)")
     return StageSpec(
@@ -73,9 +69,7 @@ def _visit(
     """Depth first: a stage comes after what it needs; the config's order decides among equals."""
     for name in names:
         if name in above:
-            raise LavitError(
-                f"stages in the config need each other in a circle: {' -> '.join([*above, name])}"
-            )
+            raise LavitError(f"stages in the config need each other in a circle: {' -> '.join([*above, name])}")
         if name not in order:
             _visit(specs, list(specs[name].needs), order, (*above, name))
             order[name] = specs[name]

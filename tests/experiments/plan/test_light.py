@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.plan import make_plan
 plan = make_plan(["study=lavit_paper"], config_dir=Path({conf!r}), runs_dir=Path({runs!r}), count=False)
 plan.render(), plan.to_json()
-heavy = {{"torch", "lightning", "transformers", "mlflow", "scipy", "numpy", "pandas", "optuna"}} & set(sys.modules)
+heavy = {{"torch", "lightning", "transformers", "mlflow", "scipy", "pandas", "optuna"}} & set(sys.modules)
 sys.exit(f"loaded: {{sorted(heavy)}}" if heavy else 0)
 """
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import planner as planner_module
 from experiments.errors import LavitError
 from experiments.plan import Plan, single_arm_plan
 
@@ -234,3 +235,27 @@ def test_stages_that_are_declared_wrongly_are_refused(override: str, words: str,
 def test_one_run_alone_refuses_what_it_cannot_use(override: str, words: str, shared_conf: Path) -> None:
     with pytest.raises(LavitError, match=words):
         single_arm_plan([override], config_dir=shared_conf)
+
+
+def test_other_data_files_are_other_keys(plan: Plans, tmp_path: Path) -> None:
+    planner_module._fingerprints.clear()
+    texts, images = tmp_path / "texts.jsonl", tmp_path / "images"
+    images.mkdir()
+    texts.write_text("one")
+    data = [f"+data.images={images}", f"+data.texts={texts}"]
+    first = plan("study=quickstart", *data).runs[0].stage_keys
+    assert plan("study=quickstart", *data).runs[0].stage_keys == first
+    planner_module._fingerprints.clear()
+    texts.write_text("two")
+    assert not set(first.values()) & set(plan("study=quickstart", *data).runs[0].stage_keys.values())
+    planner_module._fingerprints.clear()
+    texts.unlink()
+    with pytest.raises(LavitError, match=r"texts\.jsonl"):
+        plan("study=quickstart", *data)
+
+
+def test_a_scale_that_is_only_planned_says_so(plan: Plans) -> None:
+    found = plan("study=quickstart", "+scale.planned_only='no data path yet'")
+    assert found.planned_only == "no data path yet"
+    assert "planned only: no data path yet" in found.render()
+    assert plan("study=quickstart").planned_only == ""
