@@ -15,6 +15,11 @@ from torch import Tensor
 class Visual(Protocol):
     """Images after the visual tokenizer, ready to enter the LLM; opaque, can be indexed."""
 
+    @property
+    def tokens_B(self) -> np.ndarray:
+        """Visual tokens of each image, int [B]."""
+        ...
+
     def __len__(self) -> int:
         """Number of images."""
         ...

@@ -45,6 +45,11 @@ class EncodedImages:
     def __getitem__(self, index: np.ndarray) -> EncodedImages:
         return EncodedImages(self.store, self.index[index])
 
+    @property
+    def tokens_B(self) -> np.ndarray:
+        """Visual tokens of each image."""
+        return np.array([count for _, count in self.rows()])
+
     def rows(self) -> list[tuple[int, int]]:
         """First row and count of each image."""
         return [self.store.rows(int(i)) for i in self.index]
