@@ -1,8 +1,8 @@
 """From the store to a study folder: everything that a report needs, in one place, at any time.
 
 ``<runs>/<study>/`` then holds ``study.yaml``, ``runs.json``, ``records/``, ``curves.parquet``, ``samples/`` and
-``images/``. It may be called while a study is half finished; what is missing is marked so. Files are replaced whole, and
-collecting the same store twice writes the same bytes.
+``images/``. It may be called while a study is half finished; what is missing is marked so. Files are replaced
+whole, and collecting the same store twice writes the same bytes.
 """
 
 from __future__ import annotations
@@ -232,6 +232,6 @@ def _collect_curves(plan: Plan, store: Store, path: Path) -> None:
         "name": arrow.string(),
         "value": arrow.float64(),
     }
-    columns = list(zip(*rows, strict=True)) if rows else [[] for _ in types]
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [[] for _ in types]
     arrays = [arrow.array(list(column), kind) for column, kind in zip(columns, types.values(), strict=True)]
     _write_parquet(arrow.table(dict(zip(types, arrays, strict=True))), path)

@@ -221,7 +221,9 @@ class Live:
         self._live.stop()
         self._live = None
         ran = sum(outcome.status == "ran" for outcome in self._tally.ended.values())
-        print(f"{self._title}: {ran} of {self._tally.total} stage jobs in {clock(time.monotonic() - self._tally.start)}")
+        print(
+            f"{self._title}: {ran} of {self._tally.total} stage jobs in {clock(time.monotonic() - self._tally.start)}"
+        )
 
     def _draw(self) -> RenderableType:
         from rich.console import Group
@@ -266,5 +268,3 @@ def watcher(store: Store, title: str, stream: IO[str] | None = None) -> Watcher:
     """The display that fits where the output goes."""
     stream = stream or sys.stdout
     return Live(store, title) if stream.isatty() else Lines(store, stream)
-
-

@@ -1,7 +1,8 @@
 """A launch from end to end: a plan's missing stages are run, then what is there is collected, tracked and reported.
 
 Used by the Hydra sweeper and launcher (``hydra_plugins/lavit_study``) and by ``lavit train``. Whatever happens in a
-stage, in MLflow or in the report, what is finished stays finished, and the launch says what is missing and how to get it.
+stage, in MLflow or in the report, what is finished stays finished, and the launch says what is missing and how to
+get it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from experiments.launch import HerePool, JobId, Outcome, Pool, check_store, run_
 from experiments.plan import Plan, Run, StageJob
 from experiments.store import Store
 
-#: Runs a batch of jobs through Hydra: gets one list of overrides per job.
-LaunchBatch = Callable[[Sequence[Sequence[str]]], None]
+#: Runs a batch of request files, somehow; what it returns is not believed.
+LaunchBatch = Callable[[Sequence[Path]], None]
 
 
 @dataclass
@@ -77,7 +78,9 @@ def run_waves(plan: Plan, launch: LaunchBatch) -> Launch:
         missing: list[StageJob] = []
         for job in batch:
             identity = (job.stage, job.key)
-            stopped = next((outcomes[n] for n in job.needs.items() if outcomes[n].status in ("failed", "blocked")), None)
+            stopped = next(
+                (outcomes[n] for n in job.needs.items() if outcomes[n].status in ("failed", "blocked")), None
+            )
             if stopped is not None:
                 outcomes[identity] = Outcome(job, "blocked", stopped.error, stopped.cause)
             elif store.is_done(*identity):
@@ -90,7 +93,7 @@ def run_waves(plan: Plan, launch: LaunchBatch) -> Launch:
         print(f"{missing[0].stage}: {len(missing)} of {len(batch)} jobs to run", flush=True)
         trouble = ""
         try:
-            launch([[f"++job={_quoted(request)}"] for request in requests])
+            launch(requests)
         except Exception as error:
             trouble = f"{type(error).__name__}: {first_line(str(error))}"
             print(f"{missing[0].stage}: the launcher reported {trouble}", file=sys.stderr)
@@ -103,11 +106,6 @@ def run_waves(plan: Plan, launch: LaunchBatch) -> Launch:
                 store.fail(*identity, "Lost", trouble or "the launcher returned, but the stage is not finished")
             outcomes[identity] = Outcome(job, "failed", store.failure(*identity), identity)
     return Launch.of(plan, outcomes)
-
-
-def _quoted(path: Path) -> str:
-    """A path as a value in Hydra's override grammar."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _prepared(runs: Path, jobs: Any) -> Store:

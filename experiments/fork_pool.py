@@ -8,13 +8,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import Literal
+from types import ModuleType
+from typing import Literal, cast
 
 from experiments import worker
 from experiments.launch import Ended
@@ -59,9 +62,7 @@ class ForkPool:
         preload: modules to import once, in the server.
     """
 
-    def __init__(
-        self, slots: int | None = None, timeout_s: float | None = None, preload: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, slots: int | None = None, timeout_s: float | None = None, preload: Iterable[str] = ()) -> None:
         self.slots = slots or cores()
         self.timeout_s = timeout_s
         self._preload = tuple(dict.fromkeys(preload))
@@ -83,24 +84,25 @@ class ForkPool:
         finally:
             if ctrl_c is not None:
                 signal.signal(signal.SIGINT, ctrl_c)
-            for name, value in before.items():
-                if value is None:
+            for name, old in before.items():
+                if old is None:
                     os.environ.pop(name, None)
                 else:
-                    os.environ[name] = value
+                    os.environ[name] = old
 
     def start(self, request: Path) -> None:
         """Fork a worker for one request."""
         self.warm()
         process = self._context.Process(target=worker.work, args=(str(request),), name=request.parent.parent.name)
-        process.start()
+        with _no_main():
+            process.start()
         self._running[process.sentinel] = _Running(process, request, time.monotonic())
 
     def wait(self, timeout_s: float) -> list[Ended]:
         """Workers that ended or ran out of time."""
         ended = []
         for sentinel in connection.wait(list(self._running), timeout_s):
-            running = self._running.pop(sentinel)  # type: ignore[call-overload]
+            running = self._running.pop(cast(int, sentinel))
             running.process.join()
             ended.append(_judge(running.request, running.process.exitcode))
             running.process.close()
@@ -130,6 +132,17 @@ class ForkPool:
             running.process.join()
             ended.append(Ended(running.request, "died", f"took longer than hydra.launcher.timeout_s={limit:g} s"))
         return ended
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide ``__main__``: a worker would import the driver's script again, which it has no use for."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _in_main_thread() -> bool:

@@ -153,5 +153,3 @@ def _context(request: Request, inputs: dict[str, Path], progress: Progress) -> A
         out=request.folder,
         progress=progress,
     )
-
-

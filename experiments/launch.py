@@ -208,7 +208,9 @@ def run_graph(
         for need in job.needs.items():
             if need not in jobs:
                 if not store.is_done(*need):
-                    raise LavitError(f"{job.stage}/{job.key} needs {'/'.join(need)}, which is neither planned nor done.")
+                    raise LavitError(
+                        f"{job.stage}/{job.key} needs {'/'.join(need)}, which is neither planned nor done."
+                    )
                 state.finished.add(need)
         if store.is_done(*identity):
             state.outcomes[identity] = Outcome(job, "done")

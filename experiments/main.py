@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from experiments.compose import config_folder
 from experiments.driver import Launch, failure_text, finish, run_jobs, run_waves
 from experiments.errors import LavitError
 from experiments.fork_pool import ForkPool
-from experiments.plan import Plan, make_plan, single_arm_plan
+from experiments.launch import JobId
+from experiments.plan import Plan, StageJob, make_plan, single_arm_plan
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -38,7 +42,7 @@ class RunFailed(LavitError):
 @lru_cache(maxsize=4)
 def planned(overrides: tuple[str, ...], config_dir: Path | None = None) -> Plan:
     """The plan of a study; the command line makes it first, to refuse mistakes, and the sweeper then finds it here."""
-    return make_plan(list(overrides), config_dir=config_dir)
+    return make_plan(list(overrides), config_dir=config_dir, count=False)  # running needs no parameter counts
 
 
 def run_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher) -> Launch:
@@ -58,8 +62,9 @@ def run_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher) 
     return launch
 
 
-def _launch(launcher: Launcher, batch: Sequence[Sequence[str]]) -> None:
-    launcher.launch(batch, initial_job_idx=0)  # what it returns is not believed: the store tells what is done
+def _launch(launcher: Launcher, requests: Sequence[Path]) -> None:
+    """One Hydra job per request; what comes back is not believed: the store tells what is done."""
+    launcher.launch([[f"++job={quoted(str(request))}"] for request in requests], initial_job_idx=0)
 
 
 def _fork_pool(launcher: Any, plan: Plan) -> ForkPool | None:
@@ -75,7 +80,11 @@ def run_arms(batch: Sequence[Sequence[str]], config: DictConfig, launcher: Launc
     from experiments.metrics_table import metrics_table
 
     plans = [single_arm_plan(list(overrides), config_dir=config_source(config.hydra)) for overrides in batch]
-    graph = {identity: job for plan in plans for identity, job in plan.jobs.items()}
+    names = [" ".join(o for o in overrides if not o.startswith("seed=")) or "default" for overrides in batch]
+    graph: dict[JobId, StageJob] = {}
+    for name, plan in zip(names, plans, strict=True):
+        for identity, job in plan.jobs.items():
+            graph.setdefault(identity, replace(job, runs=[])).runs.append((name, plan.runs[0].seed))
     union = replace(plans[0], jobs=graph, runs=[run for plan in plans for run in plan.runs])
     whole = run_jobs(union, _fork_pool(launcher, union))
     returns = []
@@ -118,6 +127,12 @@ def app(config: DictConfig) -> None:
     run_here(hydra_config.overrides.task, config_source(hydra_config))
 
 
+def quoted(text: str) -> str:
+    """Text as a value in Hydra's override grammar, with nothing in it interpolated."""
+    text = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    return "'" + text.replace("${", "\\${") + "'"
+
+
 def start_hydra(arguments: Sequence[str], config_dir: Path | None = None) -> None:
     """Run the application with these command-line arguments; errors come out as exceptions, for one place to print.
 
@@ -131,6 +146,8 @@ def start_hydra(arguments: Sequence[str], config_dir: Path | None = None) -> Non
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         app()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise LavitError(str(error)) from error
     finally:
         sys.argv = before[0]
         if before[1] is None:

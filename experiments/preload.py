@@ -13,6 +13,8 @@ import sys
 #: Environment variable that names the modules to import, separated by commas.
 VARIABLE = "LAVIT_PRELOAD"
 
+for _name in ("omegaconf", "experiments.job", "lavit.stages.context"):
+    importlib.import_module(_name)
 for _name in filter(None, os.environ.get(VARIABLE, "").split(",")):
     try:
         importlib.import_module(_name)

@@ -41,9 +41,16 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 BATCH = 1000  # metrics in one call: MLflow's limit
+#: (metric, name in the ledger, unit): what training the arm cost, summed over its training stages.
+COSTS = (
+    ("cost/train_tflop", "flops", 1e12),
+    ("cost/examples_understanding", "examples_understanding", 1.0),
+    ("cost/examples_generation", "examples_generation", 1.0),
+)
 CURVE_POINTS = 200  # points of one history; the whole curve is in curves.parquet
 
 
@@ -65,8 +72,7 @@ def quieten() -> None:
     """No telemetry, no chatter; to be called before mlflow is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def open_client(runs: Path) -> MlflowClient:
@@ -87,6 +93,8 @@ def open_client(runs: Path) -> MlflowClient:
 def sync_or_say(plan: Plan) -> Synced | None:
     """Sync, and where MLflow fails say so in one line: a study never fails because of its tracking."""
     try:
+        if (known := _unchanged(plan)) is not None:
+            return known
         synced = sync(plan)
     except Exception as error:
         command = " ".join(["lavit sync", *plan.overrides])
@@ -127,11 +135,28 @@ def sync(plan: Plan) -> Synced:
         "tracking_uri": database(plan.runs_dir),
         "experiment_id": synced.experiment_id,
         "runs": {f"{arm}|{seed}": run_id for (arm, seed), run_id in synced.runs.items()},
+        "state": _state(plan, store),
     }
-    text = json.dumps(body, indent=1, ensure_ascii=False)
     if read_json(folder / "mlflow.json") != body:
-        write_atomic(folder / "mlflow.json", text)
+        write_atomic(folder / "mlflow.json", json.dumps(body, indent=1, ensure_ascii=False))
     return synced
+
+
+def _state(plan: Plan, store: Store) -> str:
+    """A digest of all that a sync would write: the runs, how each stands, and how the study is described."""
+    runs = [(run_key(plan, run), run_state(store, run).status) for run in plan.runs]
+    return hashlib.sha256(json.dumps([runs, describe(plan), saved_views(plan, (), 0)]).encode()).hexdigest()[:16]
+
+
+def _unchanged(plan: Plan) -> Synced | None:
+    """What the last sync noted, where nothing has changed since: saves the seconds that importing MLflow takes."""
+    noted = read_json(study_folder(plan) / "mlflow.json")
+    if not isinstance(noted, dict) or not (plan.runs_dir / "mlflow.db").is_file():
+        return None
+    if noted.get("tracking_uri") != database(plan.runs_dir) or noted.get("state") != _state(plan, Store(plan.runs_dir)):
+        return None
+    runs = {(name.rpartition("|")[0], int(name.rpartition("|")[2])): run_id for name, run_id in noted["runs"].items()}
+    return Synced(noted["experiment_id"], runs)
 
 
 def run_key(plan: Plan, run: Run) -> str:
@@ -184,7 +209,7 @@ def _write_run(
 
     times = [body for stage, k in run.stage_keys.items() if (body := store.done(stage, k))]
     end = max((body["finished"] for body in times), default=time.time())
-    start = min((body["finished"] - body["wall_s"] for body in times), default=end)
+    start = end - sum(body["wall_s"] for body in times)  # shared stages ran long before: show the work, not the wait
     created = client.create_run(experiment_id, start_time=int(start * 1000), run_name=run.name)
     run_id = str(created.info.run_id)
     tags = _tags(plan, run, key, error)
@@ -240,14 +265,17 @@ def _write_metrics(client: MlflowClient, store: Store, run: Run, run_id: str) ->
     for name, value in run_metrics(store, run).items():
         if math.isfinite(value):
             metrics.append(Metric(metric_name(name), float(f"{value:.5g}"), end, 0))
-    costs = {"flops": 0.0, "examples_understanding": 0.0, "examples_generation": 0.0}
-    for stage, key in run.stage_keys.items():
-        ledger = store.read(stage, key, "ledger.json") or {}
-        if stage in CURVE_STAGES:
-            costs = {name: total + float(ledger.get(name, 0.0)) for name, total in costs.items()}
-    metrics += [Metric(f"cost/{name}", total, end, 0) for name, total in costs.items() if total]
+    ledgers = [
+        store.read(stage, run.stage_keys[stage], "ledger.json") or {}
+        for stage in CURVE_STAGES
+        if stage in run.stage_keys
+    ]
+    for name, ledger_name, unit in COSTS:
+        total = sum(float(ledger.get(ledger_name, 0.0)) for ledger in ledgers) / unit
+        if total:
+            metrics.append(Metric(name, float(f"{total:.4g}"), end, 0))
     wall = sum(body["wall_s"] for s, k in run.stage_keys.items() if (body := store.done(s, k)))
-    metrics.append(Metric("cost/wall_s", round(wall, 2), end, 0))
+    metrics.append(Metric("cost/wall_s", round(wall, 1), end, 0))
     metrics += [Metric(name, value, end, step) for name, value, step in _histories(store, run)]
     for first in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[first : first + BATCH])
@@ -299,13 +327,14 @@ def _write_artifacts(
 
 def _write_views(client: MlflowClient, plan: Plan, synced: Synced) -> None:
     """Description and saved views, as tags of the experiment; what already reads so is left alone."""
-    current = client.get_experiment(synced.experiment_id).tags
+    experiment = client.get_experiment(synced.experiment_id)
+    current = experiment.tags
     store = Store(plan.runs_dir)
     names = {metric_name(n) for run in plan.runs for n in run_metrics(store, run)}
     wanted = {
         "mlflow.note.content": describe(plan),
         "mlflow.experimentKind": "custom_model_development",
-        **saved_views(plan, sorted(names)),
+        **saved_views(plan, sorted(names), int(experiment.creation_time or 0)),
     }
     for name, value in wanted.items():
         if current.get(name) != value:

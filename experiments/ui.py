@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -16,7 +18,7 @@ from experiments.errors import LavitError
 from experiments.tracking import QUIET, database, open_client
 from experiments.views import address
 
-START_S = 60.0
+START_S = 120.0  # a start takes 6 s on a quiet machine
 
 
 def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bool) -> int:
@@ -39,8 +41,12 @@ def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bo
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     environment = {**os.environ, **{name: os.environ.get(name, value) for name, value in QUIET.items()}}
     log = folder / "mlflow-ui.log"
+    signal.signal(signal.SIGTERM, _interrupt)
     with log.open("w") as output:
-        server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        # its own process group, so that all of it can be ended: the server starts further processes
+        server = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             _wait_until_up(server, f"http://{host}:{port}", log)
             url = address(f"http://{host}:{port}", experiment)
@@ -51,8 +57,13 @@ def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bo
         except KeyboardInterrupt:
             return 0
         finally:
-            server.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
             server.wait(timeout=10)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _experiment_id(runs: Path, study: str | None) -> str:

@@ -1,8 +1,8 @@
 """How a study reads in the MLflow UI: its description, and saved views that open grouped by arm.
 
-MLflow keeps a saved view as an experiment tag ``mlflow.sharedViewState.<id>`` with plain JSON in it. That is no public
-interface: everything that knows of it is in this file, and where a later MLflow does not know it the plain page opens.
-Tried with MLflow 3.17.
+MLflow keeps a saved view as an experiment tag ``mlflow.sharedViewState.<id>``: JSON of a name, a time and the
+page's state, which is JSON in a string once more. That is no public interface: everything that knows of it is in
+this file, and where a later MLflow does not know it the plain page opens. Tried with MLflow 3.17.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ from experiments.plan import Plan
 
 ARMS, CURVES, AXES = "lavit-arms", "lavit-curves", "lavit-axes"
 TAG = "mlflow.sharedViewState."
+RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"  # the grid's own ids of its first two columns
 LIMIT = 4900  # characters in a tag, a little under what MLflow refuses
 #: Metrics that are worth a column, where a study has them, after the headline.
-COLUMNS = ("caption/CIDEr", "vqa/accuracy", "t2i/exact", "t2i/objects", "t2i/committed", "tokenizer/kept", "cost/flops")
+COLUMNS = (
+    "caption/CIDEr",
+    "vqa/accuracy",
+    "t2i/exact",
+    "t2i/objects",
+    "t2i/committed",
+    "tokenizer/kept",
+    "cost/train_tflop",
+)
 #: Histories that are worth a chart, where a study has them.
 HISTORIES = ("val/caption/CIDEr", "val/vqa/accuracy", "train/loss")
 
@@ -52,30 +61,32 @@ def _void(void: Any) -> str:
     return f"{levels}: {void.get('why', '')}"
 
 
-def saved_views(plan: Plan, metrics: Sequence[str]) -> dict[str, str]:
+def saved_views(plan: Plan, metrics: Sequence[str], created_ms: int) -> dict[str, str]:
     """Tags that hold the saved views of a study.
 
     Args:
         plan: the study.
         metrics: names of the final metrics that its runs have; a view shows only what is there.
+        created_ms: when the views were made, as the menu shows it.
 
     Returns:
         Tag name -> JSON; a view that does not fit into a tag is left out.
     """
-    headline = plan.study.headline
-    have = {*metrics, "cost/flops"}
+    headline = plan.study.headline or "caption/CIDEr"
+    have = {*metrics, "cost/train_tflop"}
     shown = [headline, *(name for name in COLUMNS if name != headline and name in have)]
     axes = [f"axis.{name}" for name in plan.study.axes]
+    arms = list(plan.arms)
     views = {
-        ARMS: _view("Arms: mean over seeds", _arms(shown, axes), headline),
-        CURVES: _view("Curves and costs", _curves(shown, headline), headline),
-        AXES: _view("Axes: every seed", _axes(shown, axes), headline),
+        ARMS: _view("Arms: mean over seeds", _table_state(shown, (), arms), headline, created_ms),
+        CURVES: _view("Curves and costs", _curves(shown, headline, arms), headline, created_ms),
+        AXES: _view("Axes: every seed", _axes(shown, axes), headline, created_ms),
     }
     texts = {TAG + key: json.dumps(view, separators=(",", ":"), ensure_ascii=False) for key, view in views.items()}
     return {key: text for key, text in texts.items() if len(text) <= LIMIT}
 
 
-def _view(name: str, state: dict[str, Any], headline: str) -> dict[str, Any]:
+def _view(name: str, state: dict[str, Any], headline: str, created_ms: int) -> dict[str, Any]:
     facets = {
         "searchFilter": "tags.`lavit.kind` = 'run'",
         "orderByKey": f"metrics.`{headline}`",
@@ -85,42 +96,42 @@ def _view(name: str, state: dict[str, Any], headline: str) -> dict[str, Any]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
     }
-    return {"name": name, "createdAt": 0, "state": {**facets, **state}}
+    text = json.dumps({**facets, **state}, separators=(",", ":"), ensure_ascii=False)
+    return {"name": name, "createdAt": created_ms, "state": text}
 
 
-def _table_state(columns: Sequence[str], params: Sequence[str], grouped: bool) -> dict[str, Any]:
+def _table_state(columns: Sequence[str], params: Sequence[str], arms: Sequence[str] = ()) -> dict[str, Any]:
+    """The table: what it shows, in which order and how wide; grouped by arm, groups closed, where arms are given."""
+    shown = [*(f"metrics.`{name}`" for name in columns), *(f"params.`{name}`" for name in params)]
+    by_arm = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "lavit.arm"}]}
     return {
-        "selectedColumns": [*(f"metrics.`{name}`" for name in columns), *(f"params.`{name}`" for name in params)],
-        "columnOrder": [],
-        "columnWidths": {},
+        "selectedColumns": shown,
+        "columnOrder": [RUN_NAME, CREATED, *shown],
+        "columnWidths": {RUN_NAME: 240, CREATED: 36, **dict.fromkeys(shown, 110)},
         "runsHiddenMode": "SHOW_ALL",
-        "groupBy": _by_arm() if grouped else None,
-        "useGroupedValuesInCharts": grouped,
+        "groupBy": by_arm if arms else None,
+        "groupsExpanded": {f"tag.lavit.arm.{arm}": False for arm in arms},
+        "useGroupedValuesInCharts": bool(arms),
         "hideEmptyCharts": True,
         "viewMaximized": False,
         "runListHidden": False,
-        "isAccordionReordered": False,
+        "isAccordionReordered": True,  # keeps our charts above those that the page makes up itself
     }
 
 
-def _by_arm() -> dict[str, Any]:
-    return {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "lavit.arm"}]}
-
-
-def _arms(columns: Sequence[str], axes: Sequence[str]) -> dict[str, Any]:
-    return _table_state(columns, axes, grouped=True)
-
-
-def _curves(columns: Sequence[str], headline: str) -> dict[str, Any]:
-    charts: list[dict[str, Any]] = [_bar(name) for name in columns[:4]]
-    charts += [_line(name) for name in HISTORIES]
-    charts.append(_scatter("cost/flops", headline))
-    return {**_table_state(columns, (), grouped=True), **_charts(charts)}
+def _curves(columns: Sequence[str], headline: str, arms: Sequence[str]) -> dict[str, Any]:
+    charts = [*(_bar(name) for name in columns[:3]), _scatter("cost/train_tflop", headline), *map(_line, HISTORIES)]
+    return {**_table_state(columns, (), arms), **_charts(charts)}
 
 
 def _axes(columns: Sequence[str], axes: Sequence[str]) -> dict[str, Any]:
-    parallel = {"type": "PARALLEL", "selectedParams": list(axes), "selectedMetrics": list(columns[:3]), "showAllRuns": True}
-    return {**_table_state(columns, axes, grouped=False), **_charts([parallel, *(_bar(name) for name in columns[:2])])}
+    parallel = {
+        "type": "PARALLEL",
+        "selectedParams": list(axes),
+        "selectedMetrics": list(columns[:2]),
+        "showAllRuns": True,
+    }
+    return {**_table_state(columns, axes), **_charts([parallel], columns=1, height=340), "runListHidden": True}
 
 
 def _bar(metric: str) -> dict[str, Any]:
@@ -148,12 +159,20 @@ def _scatter(x: str, y: str) -> dict[str, Any]:
     return {"type": "SCATTER", **axes, "runsCountToCompare": 100}
 
 
-def _charts(charts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _charts(charts: Sequence[dict[str, Any]], columns: int = 2, height: int = 300) -> dict[str, Any]:
+    """One section of charts, so many beside each other and so many pixels high."""
     section = "lavit-section"
     common = {"metricSectionId": section, "deleted": False, "isGenerated": False}
     return {
         "compareRunCharts": [{"uuid": f"lavit-{index}", **common, **chart} for index, chart in enumerate(charts)],
         "compareRunSections": [
-            {"uuid": section, "name": "Study", "display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+            {
+                "uuid": section,
+                "name": "Study",
+                "display": True,
+                "isReordered": True,
+                "columns": columns,
+                "cardHeight": height,
+            }
         ],
     }

@@ -34,7 +34,7 @@ a study, from question to table:
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser; only the sub-command that is about to run is filled in, so that ``--help`` imports next to nothing."""
+    """The parser; only the sub-command that is about to run is filled in: ``--help`` imports next to nothing."""
     parser = argparse.ArgumentParser(
         prog="lavit",
         description="Ablations of vision-language pre-training: from a study file to a table with intervals.",
@@ -62,7 +62,9 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """The arguments that every sub-command takes: overrides, and another config folder."""
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="study=NAME, scale=NAME, llm=frozen, runs=DIR, ...")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="study=NAME, scale=NAME, llm=frozen, runs=DIR, ..."
+    )
     parser.add_argument("--conf", metavar="DIR", help="a config folder other than the one that ships with lavit-lab")
 
 
@@ -75,9 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lavit: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
-        again = "the same command goes on from there" if arguments[:1] in (["run"], ["train"]) else "nothing was changed"
+        again = (
+            "the same command goes on from there" if arguments[:1] in (["run"], ["train"]) else "nothing was changed"
+        )
         print(
-            f"\nInterrupted. Finished stages are kept in the store, unfinished ones up to their last checkpoint: {again}.",
+            f"\nInterrupted. Finished stages are kept, unfinished ones up to their last checkpoint: {again}.",
             file=sys.stderr,
         )
         return 130
@@ -121,7 +125,3 @@ def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> _Call:
         )
     parsed.overrides = [*parsed.overrides, *unknown]
     return parsed
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -22,7 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from experiments.cli import add_overrides
 
     add_overrides(parser)
-    parser.add_argument("-m", "--multirun", action="store_true", help="Hydra multirun: KEY=A,B makes an arm of each value")
+    parser.add_argument(
+        "-m", "--multirun", action="store_true", help="Hydra multirun: KEY=A,B makes an arm of each value"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:

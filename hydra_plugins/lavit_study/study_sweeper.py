@@ -12,9 +12,15 @@ from omegaconf import DictConfig
 
 @dataclass
 class StudySweeperConf:
-    """`hydra.sweeper.*`: nothing to set; studies are designed in conf/study/."""
+    """`hydra.sweeper.*`.
+
+    Attributes:
+        overrides: what is asked of the study, where that is not the command line's own overrides: `lavit run` puts
+            it here, because a study takes keys that a plain composition refuses (study.until, an axis' level).
+    """
 
     _target_: str = "hydra_plugins.lavit_study.study_sweeper.StudySweeper"
+    overrides: list[str] | None = None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="lavit")
@@ -22,6 +28,9 @@ ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySwee
 
 class StudySweeper(Sweeper):
     """Plans the study that the overrides name, runs what is missing on the launcher, then collects and reports."""
+
+    def __init__(self, overrides: list[str] | None = None) -> None:
+        self.overrides = overrides
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before :meth:`sweep`."""
@@ -38,4 +47,4 @@ class StudySweeper(Sweeper):
         from experiments.main import run_study
 
         assert self.config is not None
-        return run_study(arguments, self.config, self.launcher)
+        return run_study(arguments if self.overrides is None else list(self.overrides), self.config, self.launcher)

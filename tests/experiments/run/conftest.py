@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
+from fake_study import HERE, fork, plan_tiny
 
 from experiments.plan import StageJob
 from experiments.store import Store
 
-HERE = Path(__file__).parent
+
+@pytest.fixture
+def plan(tmp_path):
+    return lambda *overrides: plan_tiny(tmp_path / "runs", *overrides)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The plan of a study whose stages are all finished; tests that share it only add to it."""
+    from experiments.driver import run_jobs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        patch.setenv("PYTHONPATH", str(HERE))
+        launch = run_jobs(plan_tiny(tmp_path_factory.mktemp("finished") / "runs"), fork(), quiet=True)
+    assert launch.ok
+    assert launch.ran == len(launch.plan.jobs)
+    return launch.plan
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,8 @@ from experiments.lease import Lease, LeaseHeld, LeaseLost, holder
 
 
 def test_a_held_lease_is_refused_and_a_released_one_is_free(tmp_path):
-    with Lease(tmp_path):
-        with pytest.raises(LeaseHeld, match=str(os.getpid())):
-            Lease(tmp_path).acquire()
+    with Lease(tmp_path), pytest.raises(LeaseHeld, match=str(os.getpid())):
+        Lease(tmp_path).acquire()
     assert holder(tmp_path) is None
     Lease(tmp_path).acquire().release()
 

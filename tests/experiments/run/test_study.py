@@ -1,0 +1,256 @@
+"""A whole study on fake stages: run, run again, fail, be killed, collect, track."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fake_study import CONF, fork, plan_tiny
+
+from experiments.collect import collect, write_runs
+from experiments.confounds import differing, find_confounds
+from experiments.driver import failure_text, run_jobs, run_waves
+from experiments.job import run_stage
+from experiments.launch import HerePool
+from experiments.plan import single_arm_plan
+from experiments.status import study_state
+from experiments.store import Store
+
+
+def digest(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def test_a_study_that_is_done_runs_nothing(finished, attempts):
+    again = run_jobs(plan_tiny(finished.runs_dir), HerePool(), quiet=True)
+    assert again.ok
+    assert again.ran == 0
+    assert attempts() == []
+
+
+def test_adding_a_seed_runs_only_what_is_new(plan, attempts):
+    run_jobs(plan("study.until=pretrain"), HerePool(), quiet=True)
+    before = len(attempts())
+    launch = run_jobs(plan("study.until=pretrain", "study.seeds=3"), HerePool(), quiet=True)
+    assert launch.ran == 2 + 5, "two tokenizers and five pretrainings of the new seed"
+    assert len(attempts()) == before + launch.ran
+
+
+def test_one_arm_alone_finds_what_the_study_made(finished, attempts):
+    for run in finished.runs[:3]:
+        alone = single_arm_plan(run.overrides, config_dir=CONF, count=False)
+        assert alone.runs[0].stage_keys == run.stage_keys
+        assert run_jobs(alone, HerePool(), quiet=True).ran == 0
+    assert attempts() == []
+
+
+def test_batches_of_any_launcher_give_the_same_as_the_graph(plan, tmp_path):
+    def batch(requests):
+        for request in requests:
+            run_stage(request)
+
+    launch = run_waves(plan("study.until=pretrain"), batch)
+    assert launch.ok
+    assert launch.ran == len(launch.plan.jobs)
+
+
+def test_a_launcher_that_raises_loses_nothing_that_was_finished(plan, capsys):
+    def batch(requests):
+        for request in requests[:-1]:
+            run_stage(request)
+        if len(requests) > 1:
+            raise RuntimeError("a node went away")
+        run_stage(requests[0])
+
+    launch = run_waves(plan("study.until=tokenizer"), batch)
+    assert [outcome.status for outcome in launch.outcomes.values()].count("ran") == 4
+    assert not launch.ok
+    assert "a node went away" in failure_text(launch)
+
+
+def test_a_failed_arm_is_named_with_the_command_that_repeats_it(tmp_path):
+    plan = plan_tiny(tmp_path / "runs", "study.until=pretrain")
+    bad = next(run for run in plan.runs if run.levels["llm"] == "frozen" and run.seed == 1)
+    job = plan.jobs[("pretrain", bad.stage_keys["pretrain"])]
+    job.config = {**job.config, "work": {**job.config["work"], "how": "raise"}}
+    launch = run_jobs(plan, HerePool(), quiet=True)
+    text = failure_text(launch)
+    assert "1 of 10 runs are not complete" in text
+    assert "llm=frozen · seed 1: pretrain failed: ValueError: loss is not a number" in text
+    assert "repeat  lavit train" in text
+    assert "seed=1" in text
+    state = study_state(plan)
+    assert state.stages["pretrain"] == {"done": 9, "running": 0, "failed": 1, "missing": 0}
+    assert "ValueError" in state.render()
+    collect(plan)
+    runs = json.loads((plan.runs_dir / "tiny" / "runs.json").read_text())["runs"]
+    assert [run["status"] for run in runs].count("done") == 9
+    failed = next(run for run in runs if run["status"] == "failed")
+    assert failed["error"]["class"] == "ValueError"
+    assert Path(failed["error"]["traceback"]).is_file()
+
+
+def test_a_study_that_has_not_begun_can_be_collected(plan):
+    folder = collect(plan())
+    assert {run["status"] for run in json.loads((folder / "runs.json").read_text())["runs"]} == {"missing"}
+    assert list((folder / "records").iterdir()) == []
+
+
+def test_collecting_is_complete_and_deterministic(finished):
+    import pyarrow.parquet as parquet
+
+    folder = collect(finished)
+    before = digest(folder)
+    collect(finished)
+    assert digest(folder) == before
+    names = {path.name for path in (folder / "records").iterdir()}
+    assert len(names) == 10
+    assert "default-s0.parquet" in names
+    table = parquet.read_table(folder / "records" / "default-s0.parquet")
+    assert table.column_names[:4] == ["study", "arm", "seed", "benchmark"]
+    assert set(table["arm"].to_pylist()) == {"default"}
+    curves = parquet.read_table(folder / "curves.parquet").to_pydict()
+    assert set(curves["name"]) == {"train/loss", "val/caption/CIDEr"}
+    assert (folder / "images" / "0.png").is_file()
+    assert len(list((folder / "samples").rglob("t2i-*.png"))) == 10
+    run = json.loads((folder / "runs.json").read_text())["runs"][0]
+    assert run["metrics"]["caption/CIDEr"] > 0
+    assert run["ledgers"]["pretrain"]["steps"] == 2
+    assert run["command"].startswith("lavit train")
+
+
+def test_the_confound_guard_sees_what_no_axis_explains(plan):
+    wanted = plan()
+    assert find_confounds(wanted) == []
+    run = next(run for run in wanted.runs if run.levels["llm"] == "frozen")
+    run.config = {**run.config, "work": {**run.config["work"], "steps": 3}}
+    (found,) = find_confounds(wanted)
+    assert found["path"] == "work.steps"
+    assert (found["default"], found["value"]) == (2, 3)
+    assert differing({"a": 1}, {"a": True}) == ["a"], "types count"
+    assert differing({"a": {"b": [1]}}, {"a": {"b": [1, 2]}}) == ["a.b.1"]
+
+
+def test_mlflow_is_filled_from_the_store_and_syncing_twice_changes_nothing(finished):
+    from experiments.tracking import database, open_client, sync, sync_or_say
+
+    wanted = finished
+    collect(wanted)
+    synced = sync(wanted)
+    assert len(synced.added) == 10
+    client = open_client(wanted.runs_dir)
+    again = sync(wanted)
+    assert again.added == []
+    assert again.runs == synced.runs
+    runs = client.search_runs([synced.experiment_id])
+    assert len(runs) == 10
+    run = next(r for r in runs if r.info.run_name == "llm=frozen · seed 1")
+    assert run.data.params == {
+        "axis.regime": "unified",
+        "axis.tokens": "dynamic",
+        "axis.target": "discrete",
+        "axis.llm": "frozen",
+        "seed": "1",
+    }
+    assert run.data.tags["lavit.arm"] == "llm=frozen"
+    assert run.data.metrics["caption/CIDEr"] > 3
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 3
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "requirements.txt", "environment.json", "records"} <= names
+    tags = client.get_experiment(synced.experiment_id).tags
+    view = json.loads(tags["mlflow.sharedViewState.lavit-arms"])
+    state = json.loads(view["state"])
+    assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "lavit.arm"}]
+    assert "Does the engine run" in tags["mlflow.note.content"]
+    write_runs(wanted)
+    recorded = json.loads((wanted.runs_dir / "tiny" / "runs.json").read_text())["runs"]
+    assert recorded[0]["mlflow_run_id"] == synced.runs[("default", 0)]
+    assert sync_or_say(wanted).runs == synced.runs, "nothing changed: MLflow is not even opened"
+    assert database(wanted.runs_dir).startswith("sqlite:////")
+
+
+def test_a_tracking_failure_is_one_line_and_fails_nothing(plan, capsys):
+    wanted = plan("study.until=vision")
+    wanted.runs_dir.mkdir(parents=True)
+    (wanted.runs_dir / "mlflow.db").write_text("this is no database")
+    from experiments.tracking import sync_or_say
+
+    assert sync_or_say(wanted) is None
+    error = capsys.readouterr().err
+    assert "Nothing is lost" in error
+    assert "lavit sync study=tiny" in error
+
+
+def start_run(runs, *overrides):
+    command = [sys.executable, "-m", "experiments.cli", "run", "--conf", str(CONF), "study=tiny", f"runs={runs}"]
+    return subprocess.Popen([*command, *overrides], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+def done_count(runs):
+    return len(list(Path(runs).glob("store/*/*/DONE.json")))
+
+
+def test_killed_in_the_middle_and_run_again_repeats_nothing_that_was_finished(tmp_path, attempts):
+    runs = tmp_path / "runs"
+    work = ["study.until=pretrain", "work.seconds=0.6", "work.steps=6"]
+    process = start_run(runs, *work)
+    wait_for(lambda: done_count(runs) >= 3 or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    leases = [json.loads(path.read_text()) for path in runs.glob("store/*/*/LEASE.json")]
+    finished = {(path.parent.parent.name, path.parent.name) for path in runs.glob("store/*/*/DONE.json")}
+    wait_for(lambda: not any(Path(f"/proc/{lease['pid']}").exists() for lease in leases), 10)
+    begun = attempts()
+    plan = plan_tiny(runs, *work)
+    assert run_jobs(plan, fork(), quiet=True).ok
+    repeated = [job for job in attempts()[len(begun) :] if job in finished]
+    assert repeated == []
+    store = Store(runs)
+    assert all(store.is_done(*job) and store.verify(*job) == [] for job in plan.jobs)
+
+    clean = plan_tiny(tmp_path / "clean", *work)
+    run_jobs(clean, fork(slots=4), quiet=True)
+    for stage, key in plan.jobs:
+        name = Path("store") / stage / key / "weights.txt"
+        assert (runs / name).read_bytes() == (tmp_path / "clean" / name).read_bytes()
+
+
+def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(tmp_path):
+    runs = tmp_path / "runs"
+    process = start_run(runs, "study.until=pretrain", "work.seconds=1")
+    wait_for(lambda: done_count(runs) >= 1 or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, text
+    assert "Finished stages are kept" in text
+    assert "Traceback" not in text
+    for path in runs.glob("store/*/*/LEASE.json"):
+        assert not Path(f"/proc/{json.loads(path.read_text())['pid']}").exists()
+
+
+def test_the_whole_way_by_the_command_line_litters_nothing(tmp_path, monkeypatch):
+    """Plain Hydra multirun of two arms, in an empty folder: only runs/ appears."""
+    monkeypatch.chdir(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-m", "experiments.cli", "train", "-m", "--conf", str(CONF), "llm=unfrozen,frozen"]
+    done = subprocess.run([*command, "seed=0"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "caption/CIDEr" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert done_count(tmp_path / "runs") == 1 + 1 + 2 + 2
