@@ -243,9 +243,21 @@ SCRAPS = st.sampled_from(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> Any:
-    """A good study with one to three things replaced, renamed, doubled or taken out, at any depth."""
+    """One of many good studies with up to two things replaced, renamed, doubled or taken out, at any depth."""
     body: Any = copy.deepcopy(GOOD)
-    for _ in range(draw(st.integers(1, 3))):
+    body["design"] = draw(st.sampled_from(["full", "one_at_a_time"]))
+    body["seeds"] = draw(st.sampled_from([1, 2, [5, 3]]))
+    further = {
+        "axes": {**body["axes"], "tokens": draw(st.permutations(["dynamic", "fixed", "pooled"]))},
+        "default": {"llm": "frozen"},
+        "until": "tokenizer",
+        "also": ["train.steps=3"],
+        "margin": 0.1,
+        "power": {"sd_seed": 0.2},
+    }
+    for key in draw(st.lists(st.sampled_from(sorted(further)), unique=True, max_size=3)):
+        body[key] = further[key]
+    for _ in range(draw(st.sampled_from([0, 1, 1, 2]))):
         place, parents = body, 0
         while isinstance(place, dict | list) and place and parents < draw(st.integers(0, 3)):
             inner = [
