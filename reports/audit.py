@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reports.findings import warnings
+from reports.render.numbers import interval
 from reports.results import Results
+from reports.table import Column
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,7 @@ def _voids(results: Results) -> Check | None:
     if not voids:
         return Check("Void combinations", "info", "none declared")
     items = list(
-        dict.fromkeys(
-            ", ".join(f"{a}={v}" for a, v in void.levels.items()) + ": " + void.why for void in voids
-        )
+        dict.fromkeys(", ".join(f"{a}={v}" for a, v in void.levels.items()) + ": " + void.why for void in voids)
     )
     return Check("Void combinations", "info", f"{len(items)} left out, each with its reason", tuple(items))
 
@@ -78,9 +78,7 @@ def _voids(results: Results) -> Check | None:
 def _conditions(results: Results) -> Check:
     found = warnings(results)[len(results.frame.notes) :]
     text = (
-        "arms differ where they should be equal"
-        if found
-        else "understanding examples are equal in number in every arm"
+        "arms differ where they should be equal" if found else "understanding examples are equal in number in every arm"
     )
     if not len(results.frame.ledgers):
         return Check("Equal conditions", "info", "no ledger was recorded, so costs cannot be compared")
@@ -111,41 +109,36 @@ def _words(item: Any) -> str:
 
 def _spreads(results: Results) -> Check:
     items = [
-        f"{measure.label}: {arm} spreads {ratio:.1f} times as far over seeds as the other arms; its "
-        "contrasts use their own "
-        "variance"
+        f"{measure.label}: {arm} spreads {ratio:.1f} times as far over seeds as the other arms; its contrasts use "
+        "their own variance"
         for measure in results.outcomes
         for arm, ratio in results.effects.unequal.get(measure, {}).items()
     ]
     if max((len(results.frame.done(arm)) for arm in results.frame.arms), default=0) < 2:
         return Check("Spread over seeds", "info", "one seed: nothing to compare")
-    text = (
-        "no arm's seeds spread over 2.5 times as far as the other arms'" if not items else "unequal spreads"
-    )
+    text = "no arm's seeds spread over 2.5 times as far as the other arms'" if not items else "unequal spreads"
     return Check("Spread over seeds", "warn" if items else "ok", text, tuple(items))
 
 
 def _statistics(results: Results) -> Check:
     study = results.frame.study
     items = [
-        "Differences are paired by example, blocked by seed and clustered by image; seeds and examples "
-        "both count as "
-        "samples; seed variance pooled over arms; Satterthwaite degrees of freedom; 95 % intervals are "
+        "Differences are paired by example, blocked by seed and clustered by image; seeds and examples both count "
+        "as samples; seed variance pooled over arms; Satterthwaite degrees of freedom; 95 % intervals are "
         "unadjusted.",
-        f"Declared family: {', '.join(study.family) or 'none'}; Holm within each benchmark. Main effects "
-        "are a second "
-        "family. Parts, slices and further splits are exploratory (Benjamini-Hochberg).",
+        f"Declared family: {', '.join(study.family) or 'none'}; Holm within each benchmark. Main effects are a "
+        "second family. Parts, slices and further splits are exploratory (Benjamini-Hochberg).",
     ]
     headline = results.headline
     for effect in results.effects.shown(headline) if headline else []:
         c = effect.contrast
         if c.known and c.pooled and math.isfinite(c.unpooled_low):
-            k = results.display(effect.measure).scale
+            display = results.display(effect.measure)
+            column = Column("", "", scale=display.scale, decimals=display.decimals)
             items.append(
-                f"Sensitivity, {effect.name}: [{c.low * k:.1f}, {c.high * k:.1f}] pooled, "
-                f"[{c.unpooled_low * k:.1f}, "
-                f"{c.unpooled_high * k:.1f}] from its own seeds alone; seeds are {c.seed_share:.0%} of "
-                "the variance."
+                f"Sensitivity, {effect.name}: {interval(column, c.low, c.high)} pooled, "
+                f"{interval(column, c.unpooled_low, c.unpooled_high)} from its own seeds alone; seeds are "
+                f"{c.seed_share:.0%} of the variance."
             )
     return Check(
         "Statistics",
@@ -166,11 +159,7 @@ def _seeds(results: Results) -> Check:
     rows = [f"{arm}: {', '.join(map(str, results.frame.done(arm))) or 'none'}" for arm in results.frame.arms]
     seeds = {tuple(results.frame.done(arm)) for arm in results.frame.arms}
     same = len(seeds) == 1
-    text = (
-        f"every arm has the seeds {', '.join(map(str, next(iter(seeds))))}"
-        if same
-        else "arms have unlike seeds"
-    )
+    text = f"every arm has the seeds {', '.join(map(str, next(iter(seeds))))}" if same else "arms have unlike seeds"
     return Check("Seeds", "ok" if same else "warn", text, () if same else tuple(rows))
 
 
@@ -189,9 +178,7 @@ def _time(results: Results) -> Check | None:
     by_stage: dict[str, list[float]] = {}
     for (stage, _), seconds in spent.items():
         by_stage.setdefault(stage, []).append(seconds)
-    items = tuple(
-        f"{stage}: {len(times)} × {_duration(sum(times) / len(times))}" for stage, times in by_stage.items()
-    )
+    items = tuple(f"{stage}: {len(times)} × {_duration(sum(times) / len(times))}" for stage, times in by_stage.items())
     return Check("Plan and actual time", "info", text, items)
 
 
@@ -232,6 +219,4 @@ def _environment(results: Results) -> Check | None:
             flat.append(f"{name}: " + ", ".join(f"{k} {v}" for k, v in value.items()))
         else:
             flat.append(f"{name} {value}")
-    return (
-        Check("Environment", "info", "of the machine that collected the runs", tuple(flat)) if flat else None
-    )
+    return Check("Environment", "info", "of the machine that collected the runs", tuple(flat)) if flat else None

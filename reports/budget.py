@@ -13,9 +13,7 @@ from reports.frame import Frame
 TOLERANCE = 1e-6
 
 
-def cost(
-    frame: Frame, item: str, stages: Sequence[str] = (), reduce: str = "sum"
-) -> dict[str, dict[int, float]]:
+def cost(frame: Frame, item: str, stages: Sequence[str] = (), reduce: str = "sum") -> dict[str, dict[int, float]]:
     """Arm -> seed -> what a ledger item came to over the stages (all of them when none named was recorded).
 
     Args:

@@ -107,9 +107,7 @@ def seed_variance(means_AS: np.ndarray) -> tuple[float, float]:
     return (0.0 if variance < (ROUNDING * np.abs(target).max()) ** 2 else variance), float(df)
 
 
-def contrast(
-    cube: Cube, weights: Mapping[str, float], pooled: bool = True, exclude: Sequence[str] = ()
-) -> Contrast:
+def contrast(cube: Cube, weights: Mapping[str, float], pooled: bool = True, exclude: Sequence[str] = ()) -> Contrast:
     """Estimate a weighted sum over arms with its 95 % interval over seeds and examples.
 
     Args:
@@ -164,9 +162,7 @@ def _examples_only(found: Contrast, diff_SC: np.ndarray) -> Contrast:
         return replace(found, reason="one seed and one example")
     variance = float(diff_SC.mean(axis=0).var(ddof=1)) / clusters
     return _interval(
-        replace(
-            found, scope="this training run only", variance_seed=0.0, variance_example=variance, df_seed=0.0
-        ),
+        replace(found, scope="this training run only", variance_seed=0.0, variance_example=variance, df_seed=0.0),
         variance,
         clusters - 1.0,
     )
@@ -175,9 +171,7 @@ def _examples_only(found: Contrast, diff_SC: np.ndarray) -> Contrast:
 def _combine(found: Contrast, diff_SC: np.ndarray, variance_seed: float, df_seed: float) -> Contrast:
     seeds, clusters = diff_SC.shape
     if clusters < 2:
-        seeds_only = replace(
-            found, scope="seeds", variance_seed=variance_seed, variance_example=0.0, df_seed=df_seed
-        )
+        seeds_only = replace(found, scope="seeds", variance_seed=variance_seed, variance_example=0.0, df_seed=df_seed)
         return _interval(seeds_only, variance_seed, df_seed)
     mean_C = diff_SC.mean(axis=0)
     residual = diff_SC - diff_SC.mean(axis=1, keepdims=True) - mean_C + diff_SC.mean()
@@ -210,10 +204,8 @@ def _combine(found: Contrast, diff_SC: np.ndarray, variance_seed: float, df_seed
 def _interval(found: Contrast, variance: float, df: float) -> Contrast:
     se = math.sqrt(variance)
     half = float(special.stdtrit(df, 0.5 + LEVEL / 2)) * se
-    if se > 0:
-        p = 2 * float(special.stdtr(df, -abs(found.estimate) / se))
-    else:
-        p = 1.0 if found.estimate == 0 else 0.0
+    certain = 1.0 if found.estimate == 0 else 0.0
+    p = 2 * float(special.stdtr(df, -abs(found.estimate) / se)) if se > 0 else certain
     return replace(found, se=se, df=df, p=p, low=found.estimate - half, high=found.estimate + half)
 
 

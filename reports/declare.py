@@ -122,9 +122,7 @@ def _read(path: Path) -> Declaration:
             raise LavitError(f"{path}: a column is '{column}'", "write a mapping with one source")
         for key in column:
             if key not in SOURCES and key not in OPTIONS:
-                raise LavitError(
-                    f"{path}: unknown key '{key}' in a column", did_you_mean(key, SOURCES + OPTIONS)
-                )
+                raise LavitError(f"{path}: unknown key '{key}' in a column", did_you_mean(key, SOURCES + OPTIONS))
         if sum(source in column for source in SOURCES) != 1:
             raise LavitError(f"{path}: a column needs exactly one source: {dict(column)}", ", ".join(SOURCES))
     return Declaration(

@@ -44,9 +44,7 @@ class Effect:
     @property
     def name(self) -> str:
         """`llm=frozen`, or `tokens: pooled instead of dynamic` for a main effect."""
-        return (
-            self.subject if self.kind == "arm" else f"{self.axis}: {self.subject} instead of {self.against}"
-        )
+        return self.subject if self.kind == "arm" else f"{self.axis}: {self.subject} instead of {self.against}"
 
 
 @dataclass
@@ -62,9 +60,7 @@ class Effects:
 
     def arm(self, measure: Measure, arm: str) -> Effect | None:
         """The comparison of an arm with the default."""
-        return next(
-            (e for e in self.effects if e.kind == "arm" and e.measure == measure and e.subject == arm), None
-        )
+        return next((e for e in self.effects if e.kind == "arm" and e.measure == measure and e.subject == arm), None)
 
     def main(self, measure: Measure) -> list[Effect]:
         """The main effects on a measure, in the order of the axes."""
@@ -136,31 +132,32 @@ def compute_effects(study: Study, scores: Scores, lower: Collection[str] = ()) -
     """
     unequal: dict[Measure, dict[str, float]] = {}
     found: list[Effect] = []
-    exploratory: list[Effect] = []
+    exploratory: dict[tuple[str, ...], list[Effect]] = {}
+
+    def judge(effects: Sequence[Effect], method: str) -> None:
+        found.extend(_judge(correct(effects, method), study, scores.headline, lower))
+
     for measure in scores.primary:
         cube = scores.cube(measure)
         if cube is None:
             continue
         unequal[measure] = unequal_arms(cube)
         arms = _arm_effects(study, measure, cube, unequal[measure])
-        family = [e for e in arms if e.subject in study.family]
-        rest = [e for e in arms if e.subject not in study.family]
-        found += _judge(correct(family, "holm"), study, scores.headline, lower)
-        exploratory += [replace(e, family="exploratory") for e in rest]
-        found += _judge(
-            correct(_main_effects(study, measure, cube, unequal[measure]), "holm"),
-            study,
-            scores.headline,
-            lower,
-        )
-        for side in _side_measures(scores, measure):
-            side_cube = scores.cube(side)
-            if side_cube is not None and _varies(side_cube):
+        judge([e for e in arms if e.subject in study.family], "holm")
+        rest = [replace(e, family="exploratory") for e in arms if e.subject not in study.family]
+        exploratory.setdefault((measure.benchmark, "arms outside the family"), []).extend(rest)
+        judge(_main_effects(study, measure, cube, unequal[measure]), "holm")
+        for kind, sides in _side_measures(scores, measure).items():
+            for side in sides:
+                side_cube = scores.cube(side)
+                if side_cube is None or not _varies(side_cube):
+                    continue
                 unequal[side] = unequal_arms(side_cube)
-                arm_effects = _arm_effects(study, side, side_cube, unequal[side])
-                main_effects = _main_effects(study, side, side_cube, unequal[side])
-                exploratory += [replace(e, family="exploratory") for e in (*arm_effects, *main_effects)]
-    found += _judge(correct(exploratory, "fdr_bh"), study, scores.headline, lower)
+                for make in (_arm_effects, _main_effects):
+                    more = [replace(e, family="exploratory") for e in make(study, side, side_cube, unequal[side])]
+                    exploratory.setdefault((measure.benchmark, kind, make.__name__), []).extend(more)
+    for group in exploratory.values():
+        judge(group, "fdr_bh")
     by_axis = any(len(e.pairs) > 1 for e in found if e.kind == "main_effect")
     return Effects(found, unequal, by_axis)
 
@@ -170,10 +167,13 @@ def _varies(cube: Cube) -> bool:
     return bool(np.nanmax(cube.means_AS) > np.nanmin(cube.means_AS))
 
 
-def _side_measures(scores: Scores, measure: Measure) -> list[Measure]:
-    parts = [replace(measure, name=name, part=True) for name in scores.parts(measure)]
-    kinds = [replace(measure, kind=kind) for kind in scores.kinds(measure)]
-    return [*parts, *kinds, *scores.splits(measure)]
+def _side_measures(scores: Scores, measure: Measure) -> dict[str, list[Measure]]:
+    """What is looked at beside a score, in the groups within which it is corrected."""
+    return {
+        "parts": [replace(measure, name=name, part=True) for name in scores.parts(measure)],
+        "slices": [replace(measure, kind=kind) for kind in scores.kinds(measure)],
+        "splits": scores.splits(measure),
+    }
 
 
 def _arm_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]) -> list[Effect]:
@@ -197,11 +197,7 @@ def _main_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str,
                 weights[other] = weights.get(other, 0.0) - 1 / len(usable)
             effect = _effect("main_effect", measure, cube, weights, unequal, level, levels[0])
             if not usable:
-                reason = (
-                    "no two arms differ in this axis only"
-                    if not pairs
-                    else "an arm of every pair has no score"
-                )
+                reason = "no two arms differ in this axis only" if not pairs else "an arm of every pair has no score"
                 effect = replace(effect, contrast=Contrast(reason=reason))
             found.append(replace(effect, axis=axis, pairs=tuple(usable), family="main effects"))
     return found
@@ -247,9 +243,7 @@ def correct(effects: Sequence[Effect], method: str) -> list[Effect]:
     return done
 
 
-def _judge(
-    effects: Sequence[Effect], study: Study, headline: Measure | None, lower: Collection[str]
-) -> list[Effect]:
+def _judge(effects: Sequence[Effect], study: Study, headline: Measure | None, lower: Collection[str]) -> list[Effect]:
     return [replace(e, verdict=_verdict(e, study, headline, lower)) for e in effects]
 
 

@@ -50,13 +50,11 @@ def choose_examples(results: Results) -> Album:
     for measure in measures:
         _choose(results, measure, each, images, album)
     album.rule = (
-        f"From each benchmark the {each} examples on which the arms' scores (mean over seeds) lie "
-        "furthest apart, and "
-        f"{each} drawn at random with a fixed seed from the rest"
+        f"From each benchmark the {each} examples on which the arms' scores (mean over seeds) lie furthest apart, "
+        f"and {each} drawn at random with a fixed seed from the rest"
     )
     counts = ", ".join(
-        f"{c.shown} of {c.total:,} of {c.benchmark}"
-        + (f" (from {c.pool} with pictures)" if c.pool < c.total else "")
+        f"{c.shown} of {c.total:,} of {c.benchmark}" + (f" (from {c.pool} with pictures)" if c.pool < c.total else "")
         for c in album.choices
     )
     album.rule += f": {counts}. All are in records/*.parquet." if counts else "."
@@ -143,11 +141,7 @@ def _describe(table: pd.DataFrame, default: str) -> pd.DataFrame:
     """Per example: spread of the arms' means, the default's lead, and spread between seeds."""
     means = table.T.groupby(level=0).mean().T
     others = means.drop(columns=[default], errors="ignore")
-    lead = (
-        means[default] - others.mean(axis=1)
-        if default in means and len(others.columns)
-        else means.mean(axis=1) * 0
-    )
+    lead = means[default] - others.mean(axis=1) if default in means and len(others.columns) else means.mean(axis=1) * 0
     wobble = table.T.groupby(level=0).std(ddof=0).T.mean(axis=1)
     gap = means.max(axis=1) - means.min(axis=1)
     return pd.DataFrame({"disagreement": gap, "margin": lead.fillna(0), "wobble": wobble.fillna(0)})

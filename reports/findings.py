@@ -100,21 +100,16 @@ def _about_effect(results: Results, shown: _Shown, effect: Effect) -> Finding:
         return Finding(heading, "not estimable", "none", sentence)
     verdict, tone = _overall(results, effect)
     lines = [
-        line
-        for line in (_others(results, effect), _cost(results, effect), _equal(results, shown, effect))
-        if line
+        line for line in (_others(results, effect), _cost(results, effect), _equal(results, shown, effect)) if line
     ]
     if len(effect.pairs) > 1:
         lines.append(f"Mean over {len(effect.pairs)} matched pairs of arms that differ in this axis only.")
     if effect.verdict in ("helps", "hurts") and math.isfinite(c.detectable):
         lines.append(
-            f"This design would have seen {shown.number(c.detectable)} (80 % power, Holm over "
-            f"{c.family_size})."
+            f"This design would have seen {shown.number(c.detectable)} (80 % power, Holm over {c.family_size})."
         )
     if effect.unequal:
-        lines.append(
-            f"Seeds of {', '.join(effect.unequal)} spread unlike the others': its own variance is used."
-        )
+        lines.append(f"Seeds of {', '.join(effect.unequal)} spread unlike the others': its own variance is used.")
     return Finding(
         heading,
         verdict,
@@ -141,7 +136,14 @@ def _sentence(shown: _Shown, effect: Effect, mine: str, other: str) -> str:
     seen = f"this design would have seen {shown.number(c.detectable)}"
     if effect.verdict == "equivalent":
         return f"{mine} and {other} are equivalent within the declared margin: {difference}; {seen}."
-    return f"There is no evidence that {mine} and {other} differ: {difference}; {seen}."
+    return f"There is no evidence that {mine} and {other} differ: {difference}{_alone(c)}; {seen}."
+
+
+def _alone(c: Contrast) -> str:
+    """Said where an interval excludes zero and the corrected test does not: both are right, of different questions."""
+    if c.low <= 0 <= c.high or not c.family_size > 1:
+        return ""
+    return f", clear of zero alone but not among {c.family_size} comparisons (adjusted p {_p(c.p_adjusted)})"
 
 
 def _p(p: float) -> str:
@@ -222,11 +224,7 @@ def _cost(results: Results, effect: Effect) -> str:
     ratios = _costs(results, effect)
     if not ratios:
         return ""
-    changed = [
-        f"{name} {ratio - 1:+.0%}".replace("-", "−")
-        for name, ratio in ratios.items()
-        if abs(ratio - 1) > 0.005
-    ]
+    changed = [f"{name} {ratio - 1:+.0%}".replace("-", "−") for name, ratio in ratios.items() if abs(ratio - 1) > 0.005]
     return "Cost: " + (", ".join(changed) if changed else "the same") + "."
 
 
@@ -238,10 +236,7 @@ def _equal(results: Results, shown: _Shown, effect: Effect) -> str:
     gap = average(dict(enumerate(average(values[a]) for a in mine)))
     gap -= average(dict(enumerate(average(values[a]) for a in other)))
     factor, suffix = common_unit([budget])
-    return (
-        f"At equal FLOPs ({budget * factor:.2f} {suffix}): {shown.number(gap, True)} ‡, from the "
-        "validation curve."
-    )
+    return f"At equal FLOPs ({budget * factor:.2f} {suffix}): {shown.number(gap, True)} ‡, from the validation curve."
 
 
 def _change(shown: _Shown, effect: Effect) -> str:
@@ -255,30 +250,21 @@ def _change(shown: _Shown, effect: Effect) -> str:
     now, then = shown.number(half_width(c, c.n_seeds)), shown.number(half_width(c, 2 * c.n_seeds))
     if effect.verdict in ("helps", "hurts"):
         times = abs(c.estimate) / c.detectable if c.detectable > 0 else math.inf
-        text = (
-            f"a true difference below {shown.number(c.detectable)} could have been missed; the observed "
-            "one is "
-        )
+        text = f"a true difference below {shown.number(c.detectable)} could have been missed; the observed one is "
         text += f"{times:.1f} times that."
         return text + f" {2 * c.n_seeds} seeds would narrow ±{now} to ±{then}."
-    seeds = next(
-        (s for s in range(c.n_seeds + 1, MOST_SEEDS) if half_width(c, s, alpha=alpha) < abs(c.estimate)), None
-    )
+    seeds = next((s for s in range(c.n_seeds + 1, MOST_SEEDS) if half_width(c, s, alpha=alpha) < abs(c.estimate)), None)
     if seeds is not None:
         return (
-            f"an effect of the size observed would be called with {seeds} seeds ({2 * c.n_seeds}: "
-            f"±{then}, now ±{now})."
+            f"an effect of the size observed would be called with {seeds} seeds ({2 * c.n_seeds}: ±{then}, now ±{now})."
         )
     factors = (2, 3, 5, 10, 20, 50, 100)
     more = next((k for k in factors if half_width(c, MOST_SEEDS, k, alpha) < abs(c.estimate)), None)
     if more is None:
-        return (
-            f"nothing feasible: the estimate is too close to zero ({2 * c.n_seeds} seeds: ±{then}, now "
-            f"±{now})."
-        )
+        return f"nothing feasible: the estimate is too close to zero ({2 * c.n_seeds} seeds: ±{then}, now ±{now})."
     return (
-        "no number of seeds settles an effect of the size observed on this test set: it needs about "
-        f"{more} times the examples as well."
+        f"no number of seeds settles an effect of the size observed on this test set: it needs about {more} times "
+        "the examples as well."
     )
 
 
@@ -299,8 +285,14 @@ def _about_controls(results: Results) -> list[Finding]:
                 f"{shown.interval(least.contrast)} ({least.arm})."
             )
         if failing:
-            which = ", ".join(f"{g.arm} ({results.display(g.measure).name})" for g in failing)
-            sentence = f"Not above its {name} control with the interval clear of zero: {which}."
+            parts = []
+            for measure in measures:
+                own = [g for g in gaps if g.measure == measure]
+                odd = [g.arm for g in own if not g.clear]
+                if odd:
+                    which = f"all {len(own)} arms" if len(odd) == len(own) > 1 else ", ".join(odd)
+                    parts.append(f"{results.display(measure).name} of {which}")
+            sentence = f"Not above its {name} control with the interval clear of zero: {'; '.join(parts)}."
             verdict, tone = f"fails for {len(failing)} of {len(gaps)}", "bad"
         else:
             sentence = f"Every arm's {names} is above its {name} control with the interval clear of zero."
@@ -317,19 +309,20 @@ def _about_ceilings(results: Results) -> list[Finding]:
         gaps = [g for g in results.ceilings if g.measure == measure]
         first = next((g for g in gaps if g.arm == results.frame.study.default), gaps[0])
         parts = [
-            f"{g.arm}: {share(g):.0%} ({shown.number(g.score)} of {shown.number(g.floor)})."
-            for g in gaps
-            if g.floor
+            f"{g.arm}: {share(g):.0%} ({shown.number(g.score)} of {shown.number(g.floor)})." for g in gaps if g.floor
         ]
         sentence = (
-            f"{shown.display.name}: {first.arm} reaches {shown.number(first.score)} where reconstruction "
-            "by its tokenizer "
-            f"and pixel decoder reaches {shown.number(first.floor)}; difference "
+            f"{shown.display.name}: {first.arm} reaches {shown.number(first.score)} where reconstruction by its "
+            f"tokenizer and pixel decoder reaches {shown.number(first.floor)}; difference "
             f"{shown.interval(first.contrast)}."
         )
         findings.append(
             Finding(
-                "Reconstruction ceiling", f"{share(first):.0%} reached", "none", sentence, lines=tuple(parts)
+                "Reconstruction ceiling",
+                f"{share(first):.0%} reached" if first.floor else "nothing to reach",
+                "none",
+                sentence,
+                lines=tuple(parts),
             )
         )
     return findings
@@ -342,10 +335,23 @@ def _about_statements(results: Results) -> list[Finding]:
             axis, measure = str(declared["axis"]), results.scores.find(str(declared["score"]))
             if axis not in results.frame.study.axes or measure is None:
                 continue
-            for effect in results.effects.main(measure):
-                if effect.axis == axis and effect.contrast.known:
-                    findings.append(_statement(results, declared, effect))
+            effects = [e for e in results.effects.main(measure) if e.axis == axis and e.contrast.known]
+            findings += [_statement(results, declared, effect) for effect in effects]
+            if not effects:
+                findings.append(_same_everywhere(results, declared, measure))
     return findings
+
+
+def _same_everywhere(results: Results, declared: dict[str, str], measure: Measure) -> Finding:
+    """A statement for which there is nothing to compare: all runs score alike, or an arm that it needs has no run."""
+    levels = results.frame.study.axes[str(declared["axis"])]
+    words = {"first": levels[0], "second": " or ".join(levels[1:]), "higher": levels[0], "lower": levels[-1]}
+    text = str(declared["same"]).format(**words)
+    shown, cube = _Shown(measure, results.display(measure)), results.scores.cube(measure)
+    means = {round(v, 9) for arm in results.frame.arms for v in (cube.run_means(arm) if cube else {}).values()}
+    why = f"every run scores {shown.number(means.pop())}" if len(means) == 1 else "an arm that this needs has no run"
+    title = str(declared.get("title", shown.display.name))
+    return Finding(title, "no evidence", "none", f"{text[:1].upper()}{text[1:]}: {shown.display.name}, {why}.")
 
 
 def _statement(results: Results, declared: dict[str, str], effect: Effect) -> Finding:
@@ -369,13 +375,9 @@ def _statement(results: Results, declared: dict[str, str], effect: Effect) -> Fi
     else:
         text = str(declared["same"]).format(**words)
         sentence = (
-            f"{text[:1].upper()}{text[1:]}: {detail} ({shown.number(c.estimate, True)} {shown.interval(c)})"
+            f"{text[:1].upper()}{text[1:]}: {detail} ({shown.number(c.estimate, True)} {shown.interval(c)}){_alone(c)}"
         )
-        seen = (
-            f"; this design would have seen {shown.number(c.detectable)}."
-            if math.isfinite(c.detectable)
-            else "."
-        )
+        seen = f"; this design would have seen {shown.number(c.detectable)}." if math.isfinite(c.detectable) else "."
         sentence, verdict, tone = sentence + seen, effect.verdict, "none"
     return Finding(title, verdict, tone, sentence, lines=("Exploratory: outside the declared family.",))
 
@@ -391,7 +393,5 @@ def warnings(results: Results) -> list[str]:
     for arm in results.frame.study.others:
         mine = average(counts.get(arm, {}))
         if math.isfinite(mine) and math.isfinite(base) and mine != base:
-            found.append(
-                f"{arm} trained on {mine:,.0f} understanding examples, the default on {base:,.0f}: not equal."
-            )
+            found.append(f"{arm} trained on {mine:,.0f} understanding examples, the default on {base:,.0f}: not equal.")
     return found

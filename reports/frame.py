@@ -125,9 +125,7 @@ def _read_records(folder: Path, study: Study) -> tuple[pd.DataFrame, dict[tuple[
         parts.append(part)
     records = pd.concat(parts, ignore_index=True)
     if records.empty:
-        raise LavitError(
-            f"the records in {folder / 'records'} hold no row", "evaluate at least the default arm"
-        )
+        raise LavitError(f"the records in {folder / 'records'} hold no row", "evaluate at least the default arm")
     _check_rows(records)
     _check_examples(records, study.default)
     return records, files
@@ -137,9 +135,7 @@ def _read_one(path: Path) -> pd.DataFrame:
     try:
         part = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise LavitError(
-            f"{path} is not a readable Parquet file: {error}", "evaluate this run again"
-        ) from error
+        raise LavitError(f"{path} is not a readable Parquet file: {error}", "evaluate this run again") from error
     missing = [column for column in REQUIRED if column not in part.columns]
     if missing:
         raise LavitError(
@@ -159,9 +155,7 @@ def _read_one(path: Path) -> pd.DataFrame:
         part["tokens"] = part["tokens"].astype("float64")
     except (TypeError, ValueError) as error:
         raise LavitError(f"{path}: seed, score and tokens must be numbers: {error}") from error
-    return part[
-        ["study", *KEY, "cluster_id", "kind", "prompt", "prediction", "reference", "score", "aux", "tokens"]
-    ]
+    return part[["study", *KEY, "cluster_id", "kind", "prompt", "prediction", "reference", "score", "aux", "tokens"]]
 
 
 def _check_arms(part: pd.DataFrame, study: Study, path: Path) -> None:
@@ -181,8 +175,8 @@ def _check_rows(records: pd.DataFrame) -> None:
     if len(bad):
         first = bad.iloc[0]
         raise LavitError(
-            f"{len(bad)} score{'s are' if len(bad) > 1 else ' is'} not finite, first: arm '{first['arm']}', "
-            f"seed {first['seed']}, {first['benchmark']}, example '{first['example_id']}'",
+            f"{len(bad)} score{'s are' if len(bad) > 1 else ' is'} not finite, first: arm '{first['arm']}', seed "
+            f"{first['seed']}, {first['benchmark']}, example '{first['example_id']}'",
             "score a missing answer 0, or leave the example out of every arm",
         )
     twice = records.duplicated(list(KEY), keep="first")
@@ -190,8 +184,8 @@ def _check_rows(records: pd.DataFrame) -> None:
         first = records[twice].iloc[0]
         raise LavitError(
             f"{int(twice.sum())} record(s) occur twice, first: arm '{first['arm']}', seed {first['seed']}, "
-            f"{first['benchmark']}, control '{first['control']}', split '{first['split']}', "
-            f"example '{first['example_id']}'",
+            f"{first['benchmark']}, control '{first['control']}', split '{first['split']}', example "
+            f"'{first['example_id']}'",
             "an example is scored once per arm, seed, benchmark and control: delete the stale file",
         )
 
@@ -212,8 +206,7 @@ def _check_examples(records: pd.DataFrame, default: str) -> None:
                 side = "lacks" if odd in base else "has, alone,"
                 where = f"{benchmark}{f' ({control})' if control else ''}, split '{split}'"
                 raise LavitError(
-                    f"arms were not scored on the same examples of {where}: '{base_key[0]}' seed "
-                    f"{base_key[1]} has "
+                    f"arms were not scored on the same examples of {where}: '{base_key[0]}' seed {base_key[1]} has "
                     f"{len(base)}, '{key[0]}' seed {key[1]} has {len(own)} and {side} '{names[odd]}'",
                     "evaluate these runs again with one suite; nothing is dropped silently",
                 )
@@ -259,9 +252,7 @@ def _tabulate_runs(
             "wall_s": dict(entry.get("wall_s") or {}),
             "stage_keys": dict(entry.get("stage_keys") or {}),
         }
-        metrics += [
-            (arm, seed, str(n), float(v)) for n, v in (entry.get("metrics") or {}).items() if _is_number(v)
-        ]
+        metrics += [(arm, seed, str(n), float(v)) for n, v in (entry.get("metrics") or {}).items() if _is_number(v)]
         for stage, ledger in (entry.get("ledgers") or {}).items():
             items = (ledger or {}).items()
             ledgers += [(arm, seed, str(stage), str(i), float(v)) for i, v in items if _is_number(v)]
@@ -293,9 +284,7 @@ def _read_curves(path: Path) -> pd.DataFrame:
     curves = pd.read_parquet(path)
     missing = [c for c in columns if c not in curves.columns]
     if missing:
-        raise LavitError(
-            f"{path} lacks the columns {', '.join(missing)}", f"curves need: {', '.join(columns)}"
-        )
+        raise LavitError(f"{path} lacks the columns {', '.join(missing)}", f"curves need: {', '.join(columns)}")
     return curves[columns]
 
 
@@ -312,7 +301,7 @@ def _describe_gaps(frame: Frame) -> list[str]:
     most = max((len(frame.done(arm)) for arm in frame.arms), default=0)
     if most == 1:
         notes.append(
-            "One seed per arm: every interval covers examples only and speaks of these training runs, "
-            "not of the method."
+            "One seed per arm: every interval covers examples only and speaks of these training runs, not of the "
+            "method."
         )
     return notes

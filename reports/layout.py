@@ -84,9 +84,7 @@ class _Builder:
         if any(cell.delta is not None and cell.delta.known for cell in cells):
             family = len(self.study.family)
             covers = "seeds and examples" if max(seeds, default=0) > 1 else "examples only"
-            parts.append(
-                f"Δ: difference to the default (grey row) with its 95 % interval over {covers}, paired;"
-            )
+            parts.append(f"Δ: difference to the default (grey row) with its 95 % interval over {covers}, paired;")
             exploratory = self.declaration.name != "main"
             corrected = "Benjamini-Hochberg (exploratory)" if exploratory else f"Holm over {family} arms"
             parts.append(f"coloured where significant after {corrected}.")
@@ -162,9 +160,7 @@ class _Builder:
                 cube = self.results.scores.tokens(measure) if measure.benchmark == benchmark else None
                 if cube is not None:
                     values = {arm: cube.run_means(arm) for arm in self.arms}
-                    return self._plain(
-                        self._number(declared, "cost.tokens", kind="cost", spread=False), values
-                    )
+                    return self._plain(self._number(declared, "cost.tokens", kind="cost", spread=False), values)
         return []
 
     def _metric(self, declared: Mapping[str, Any]) -> Made:
@@ -231,11 +227,7 @@ class _Builder:
                 if effect.unequal:
                     ratio = self.results.effects.unequal[measure]
                     odd = " and ".join(f"{a} ({ratio[a]:.1f}×)" for a in effect.unequal)
-                    notes = (
-                        self.notes.letter(
-                            f"Seeds of {odd} spread unlike the other arms': own variance used."
-                        ),
-                    )
+                    notes = (self.notes.letter(f"Seeds of {odd} spread unlike the other arms': own variance used."),)
                 cell = replace(cell, delta=effect.contrast, called=effect.contrast.significant, notes=notes)
             cells[arm] = cell
         ordered = ranked(column, [cells[arm] for arm in self.arms])
@@ -247,11 +239,7 @@ class _Builder:
         needs = declared.get("needs")
         if needs and average(cost(self.results.frame, needs).get(arm, {})) == 0:
             what = str(needs).removeprefix("examples_")
-            return (
-                self.notes.letter(
-                    f"{arm} trains on no {what} examples, so it has no {measure.benchmark} score."
-                ),
-            )
+            return (self.notes.letter(f"{arm} trains on no {what} examples, so it has no {measure.benchmark} score."),)
         return (self.notes.letter(f"{arm} was not scored on {measure.benchmark}."),)
 
     def _equal_flops(self, declared: Mapping[str, Any]) -> Made:
@@ -260,8 +248,7 @@ class _Builder:
             return []
         factor, suffix = common_unit([budget])
         note = self.notes.letter(
-            f"Read from the validation curve at {budget * factor:.2f} {suffix}FLOPs, the smallest total "
-            "of any arm: "
+            f"Read from the validation curve at {budget * factor:.2f} {suffix}FLOPs, the smallest total of any arm: "
             "arms that trained on are read on the way, before their cool-down; no interval."
         )
         column = self._number(declared, f"equal_flops.{declared['equal_flops']}", note=note, spread=False)
@@ -295,10 +282,7 @@ class _Builder:
         cube = self.results.scores.cube(measure)
         paired = next(iter(gaps.values())).contrast.n_examples
         if cube is not None and paired != cube.examples:
-            note = (
-                f"The control was run on {paired} of the {cube.examples} examples; the difference is on "
-                "those."
-            )
+            note = f"The control was run on {paired} of the {cube.examples} examples; the difference is on those."
             column = replace(column, note=self.notes.letter(note))
         cells = {
             arm: Cell(mean=gaps[arm].contrast.estimate, interval=gaps[arm].contrast, called=gaps[arm].clear)
@@ -341,9 +325,9 @@ def mismatches(
         if study.arms[arm].get(axis) in levels and math.isfinite(mine) and base and math.isfinite(base):
             off = mine / base - 1
             if abs(off) > float(match.get("within", 0.1)):
+                apart = f"{off:+.0%}".replace("-", "−")
                 found[arm] = (
-                    f"{arm} keeps {mine:.1f} tokens on average, {study.default} {base:.1f}: {off:+.0%}, "
-                    "more than "
+                    f"{arm} keeps {mine:.1f} tokens on average, {study.default} {base:.1f}: {apart}, more than "
                     f"{float(match.get('within', 0.1)):.0%} apart, so tokens are not matched."
                 )
     return found

@@ -75,9 +75,7 @@ class Cube:
         return Cube(self.arms, self.seeds, self.values_ASC - other.values_ASC, self.examples)
 
 
-def build_cube(
-    scores_ASE: np.ndarray, cluster_E: np.ndarray, arms: tuple[str, ...], seeds: tuple[int, ...]
-) -> Cube:
+def build_cube(scores_ASE: np.ndarray, cluster_E: np.ndarray, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Cube:
     """Average within clusters; see `Cube` for what is kept."""
     examples = scores_ASE.shape[2]
     order = np.argsort(cluster_E, kind="stable")
@@ -112,9 +110,7 @@ class Scores:
                 continue
             splits = sorted(rows["split"].unique())
             split = "test" if "test" in splits else splits[0]
-            found += [
-                Measure(benchmark, m, split) for m in rows.loc[rows["split"] == split, "metric"].unique()
-            ]
+            found += [Measure(benchmark, m, split) for m in rows.loc[rows["split"] == split, "metric"].unique()]
         first = self.frame.study.headline.split("/")[0]
         return sorted(found, key=lambda m: (m.benchmark != first, m.benchmark, m.name))
 

@@ -43,9 +43,7 @@ class ReportSummary:
     findings: list[str]
 
 
-def build(
-    study_dir: Path | str, out_dir: Path | str | None = None, tables: Path | None = None
-) -> ReportSummary:
+def build(study_dir: Path | str, out_dir: Path | str | None = None, tables: Path | None = None) -> ReportSummary:
     """Read a study's folder and write report.html, report.json, tables/ and figures/.
 
     The same inputs give the same bytes.
@@ -112,8 +110,7 @@ def _document(results: Results, findings: list[Finding], tables: list[Table]) ->
         "default": study.default,
         "family": list(study.family),
         "arms": [
-            {"arm": arm, "levels": study.arms[arm], "seeds": results.frame.done(arm)}
-            for arm in results.frame.arms
+            {"arm": arm, "levels": study.arms[arm], "seeds": results.frame.done(arm)} for arm in results.frame.arms
         ],
         "contrasts": [_contrast(effect) for effect in results.effects.effects],
         "controls": [

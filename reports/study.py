@@ -87,9 +87,7 @@ class Study:
     def differences(self, arm: str, against: str) -> list[str]:
         """The axes on which two arms differ; an axis that one of them lacks does not count."""
         pairs = [(a, self.level(arm, a), self.level(against, a)) for a in self.axes]
-        return [
-            axis for axis, mine, theirs in pairs if mine is not None and theirs is not None and mine != theirs
-        ]
+        return [axis for axis, mine, theirs in pairs if mine is not None and theirs is not None and mine != theirs]
 
 
 def _matches(void: Void, levels: Mapping[str, str]) -> bool:
@@ -109,9 +107,7 @@ def _axis_levels(axis: str, declared: Any, path: Path) -> tuple[str, ...]:
     if isinstance(declared, Mapping):
         declared = list(declared)
     if not isinstance(declared, (list, tuple)) or not declared:
-        raise LavitError(
-            f"{path}: axis '{axis}' has no levels", "write a list, the default level first: [a, b]"
-        )
+        raise LavitError(f"{path}: axis '{axis}' has no levels", "write a list, the default level first: [a, b]")
     return tuple(level_name(level) for level in declared)
 
 
@@ -135,9 +131,7 @@ def read_study(path: Path) -> Study:
             arm, or an arm takes a level that its axis does not have.
     """
     if not path.is_file():
-        raise LavitError(
-            f"no study file at {path}", "a report needs DIR/study.yaml and DIR/records/*.parquet"
-        )
+        raise LavitError(f"no study file at {path}", "a report needs DIR/study.yaml and DIR/records/*.parquet")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -185,9 +179,7 @@ def read_study(path: Path) -> Study:
 
 def _arms(declared: Any, axes: dict[str, tuple[str, ...]], path: Path) -> dict[str, dict[str, str]]:
     if not isinstance(declared, Mapping):
-        raise LavitError(
-            f"{path}: 'arms' must map each arm's name to its levels", "arms: {default: {axis: level}}"
-        )
+        raise LavitError(f"{path}: 'arms' must map each arm's name to its levels", "arms: {default: {axis: level}}")
     arms: dict[str, dict[str, str]] = {}
     for name, levels in declared.items():
         arms[str(name)] = {}
@@ -213,7 +205,5 @@ def _margin(declared: Any, path: Path) -> float | None:
     except (TypeError, ValueError):
         margin = -1.0
     if not margin > 0:
-        raise LavitError(
-            f"{path}: margin is '{declared}'", "write a positive number in the headline's stored units"
-        )
+        raise LavitError(f"{path}: margin is '{declared}'", "write a positive number in the headline's stored units")
     return margin

@@ -117,15 +117,12 @@ def ranked(column: Column, cells: Sequence[Cell]) -> list[Cell]:
     if column.better is None:
         return list(cells)
     sign = 1 if column.better == "higher" else -1
-    shown = [
-        round(sign * c.mean * column.scale, column.decimals) if c.mean is not None else None for c in cells
-    ]
+    shown = [round(sign * c.mean * column.scale, column.decimals) if c.mean is not None else None for c in cells]
     levels = sorted({v for v in shown if v is not None}, reverse=True)
     if len(levels) < 2:
         return list(cells)
     return [
-        replace(c, rank=1 + levels[:2].index(v)) if v in levels[:2] else c
-        for c, v in zip(cells, shown, strict=True)
+        replace(c, rank=1 + levels[:2].index(v)) if v in levels[:2] else c for c, v in zip(cells, shown, strict=True)
     ]
 
 

@@ -46,20 +46,15 @@ def draw_curves(results: Results, folder: Path) -> Figure | None:
             if on == "flops":
                 budget = results.equal_flops[0]
                 if np.isfinite(budget) and name == headline:
-                    axis.axvline(
-                        budget * factor, color="#8a8a8a", linewidth=0.8, linestyle=(0, (2, 2)), zorder=1
-                    )
+                    axis.axvline(budget * factor, color="#8a8a8a", linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
                     _mark_budget(axis, budget * factor)
         figure.tight_layout(pad=0.5, w_pad=1.0)
         table = pd.concat([drawn[n].assign(name=n) for n in drawn], ignore_index=True)
         svg = save(figure, NAME, folder, table)
     seeds = max((len(frame.done(arm)) for arm in frame.arms), default=0)
-    band = (
-        f"Line: mean over {seeds} seeds; band: least to most of them." if seeds > 1 else "One seed: no band."
-    )
+    band = f"Line: mean over {seeds} seeds; band: least to most of them." if seeds > 1 else "One seed: no band."
     caption = (
-        f"Learning curves. {band} The dashed rule marks the FLOPs at which arms are compared at equal "
-        "compute (‡)."
+        f"Learning curves. {band} The dashed rule marks the FLOPs at which arms are compared at equal compute (‡)."
     )
     alt = "Learning curves of " + ", ".join(frame.arms)
     return Figure(NAME, "Learning curves", caption, alt, svg, table)
@@ -119,8 +114,6 @@ def _panel(
     for (arm, x, y), label in zip(ends, rows, strict=True):
         colour = styles[arm][0]
         axis.plot([x, edge + (right - left) * 0.03], [y, label], color=colour, linewidth=0.5, alpha=0.6)
-        axis.text(
-            edge + (right - left) * 0.045, label, plain(arm, 22), color=colour, fontsize=6.5, va="center"
-        )
+        axis.text(edge + (right - left) * 0.045, label, plain(arm, 22), color=colour, fontsize=6.5, va="center")
     ticks = [t for t in axis.get_xticks() if left <= t <= right]
     axis.set_xticks(ticks)

@@ -27,9 +27,7 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
     data: list[dict[str, object]] = []
     with drawing(NAME) as pyplot:
         height = 0.34 * len(rows) + 1.0
-        figure, axes = pyplot.subplots(
-            1, len(measures), figsize=(TEXT_WIDTH, height), sharey=True, squeeze=False
-        )
+        figure, axes = pyplot.subplots(1, len(measures), figsize=(TEXT_WIDTH, height), sharey=True, squeeze=False)
         for axis, measure in zip(axes[0], measures, strict=True):
             display = results.display(measure)
             for y, effect in enumerate(results.effects.shown(measure)):
@@ -40,9 +38,7 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
                     axis.annotate("not estimable", (0, y), (3, 0), fontsize=6.5, color=OPEN, **place)
                     continue
                 if math.isfinite(c.detectable):
-                    axis.barh(
-                        y, 2 * c.detectable * k, left=-c.detectable * k, height=0.62, color=BAND, zorder=1
-                    )
+                    axis.barh(y, 2 * c.detectable * k, left=-c.detectable * k, height=0.62, color=BAND, zorder=1)
                 colour = {"helps": GOOD, "hurts": BAD}.get(effect.verdict, OPEN)
                 marker = {"helps": "^", "hurts": "v"}.get(effect.verdict, "o")
                 axis.plot(
@@ -61,6 +57,9 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
             axis.tick_params(axis="y", length=0)
             axis.spines["left"].set_visible(False)
             axis.margins(x=0.08)
+            left, right = axis.get_xlim()
+            if right - left < 1e-6:  # no run differs at all
+                axis.set_xlim(-1, 1)
         axes[0][0].set_yticks(range(len(rows)), [plain(label, 44) for label in labels])
         for axis in axes[0][1:]:
             axis.tick_params(axis="y", labelleft=False)
@@ -72,11 +71,9 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
         svg = save(figure, NAME, folder, table)
     what = "main effects over matched pairs" if results.effects.by_axis else "each arm less the default"
     caption = (
-        f"Differences with 95 % intervals over seeds and examples: {what}. Grey bar: differences that "
-        "this design would "
-        "have missed more often than one time in five (80 % power, at Holm's strictest step). Up and "
-        "blue: better after "
-        "Holm; down and orange: worse; grey: not called."
+        f"Differences with 95 % intervals over seeds and examples: {what}. Grey bar: differences that this design "
+        "would have missed more often than one time in five (80 % power, at Holm's strictest step). Up and blue: "
+        "better after Holm; down and orange: worse; grey: not called."
     )
     alt = "; ".join(f"{d['subject']} on {d['benchmark']}: {d['verdict']}" for d in data)
     return Figure(NAME, "Effects", caption, alt, svg, table)

@@ -40,9 +40,7 @@ class Grid:
         return [("ground truth", self.truth), *best, *self.drawn.items()]
 
 
-def find_pictures(
-    frame: Frame, arm: str, seed: int, benchmark: str = "t2i"
-) -> tuple[dict[str, Path], dict[str, Path]]:
+def find_pictures(frame: Frame, arm: str, seed: int, benchmark: str = "t2i") -> tuple[dict[str, Path], dict[str, Path]]:
     """(example -> drawn picture, example -> true picture) that an arm's run left behind."""
     if arm not in frame.slugs:
         return {}, {}
@@ -66,9 +64,7 @@ def choose_samples(frame: Frame) -> Grid | None:
         if own:
             drawn[arm] = own
             truth |= true
-    shared = set.intersection(*(set(own) for own in drawn.values())) & (
-        set(truth) or set(next(iter(drawn.values())))
-    )
+    shared = set.intersection(*(set(own) for own in drawn.values())) & (set(truth) or set(next(iter(drawn.values()))))
     if not shared:
         return None
     folder = frame.folder / "samples" / frame.slugs[next(iter(drawn))] / f"s{seeds[0]}"
@@ -96,9 +92,7 @@ def draw_samples(grid: Grid, folder: Path) -> Figure:
     for r, (arm, pictures) in enumerate(lines):
         for c, example in enumerate(grid.examples):
             score = grid.score.get(arm, {}).get(example)
-            data.append(
-                {"row": arm, "example_id": example, "prompt": grid.prompts.get(example, ""), "score": score}
-            )
+            data.append({"row": arm, "example_id": example, "prompt": grid.prompts.get(example, ""), "score": score})
             if example in pictures:
                 with Image.open(pictures[example]) as picture:
                     tile = picture.convert("RGB").resize((size, size), Image.Resampling.NEAREST)

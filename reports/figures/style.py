@@ -71,10 +71,7 @@ def drawing(name: str) -> Iterator[Any]:
 
 def arm_style(arms: Sequence[str]) -> dict[str, tuple[str, Any]]:
     """Arm -> (colour, dash), the same in every figure: colours first, dashes when they run out."""
-    return {
-        arm: (PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)])
-        for i, arm in enumerate(arms)
-    }
+    return {arm: (PALETTE[i % len(PALETTE)], DASHES[i // len(PALETTE) % len(DASHES)]) for i, arm in enumerate(arms)}
 
 
 def save(figure: Any, name: str, folder: Path, data: pd.DataFrame) -> str:
@@ -84,9 +81,7 @@ def save(figure: Any, name: str, folder: Path, data: pd.DataFrame) -> str:
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "lavit report"})
     svg = buffer.getvalue()
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-    figure.savefig(
-        folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": "lavit report", "Producer": None}
-    )
+    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": "lavit report", "Producer": None})
     data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     return as_element(svg, name)
 

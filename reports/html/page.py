@@ -55,9 +55,7 @@ def build_page(
     checks: Sequence[Check],
 ) -> str:
     """The whole page as text."""
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(_asset("report.html.j2"))
     script = _asset("report.js")
     embedder = Embedder()
@@ -181,20 +179,30 @@ def _strip(results: Results) -> list[dict[str, Any]]:
             "text": f"{examples:,} paired examples",
         }
     )
-    flops = frame.ledgers[frame.ledgers["item"] == "flops"]["value"].sum()
-    if math.isfinite(flops) and flops > 0:
-        factor, suffix = common_unit([float(flops)])
-        facts.append({"head": f"{flops * factor:.1f} {suffix}FLOPs", "text": "training, all runs and stages"})
+    flops = _flops(results)
+    if flops > 0:
+        factor, suffix = common_unit([flops])
+        facts.append({"head": f"{flops * factor:.1f} {suffix}FLOPs", "text": "training, shared stages once"})
     git = frame.header.get("git") or {}
     if git:
         dirty = bool(git.get("dirty"))
-        text = "uncommitted changes" if dirty else "clean"
+        text = "uncommitted changes" if dirty else "clean" if git.get("commit") else "no commit recorded"
         facts.append({"head": f"git {str(git.get('commit') or 'unknown')[:8]}", "text": text, "warn": dirty})
     name = results.display(results.headline).name if results.headline else study.headline
-    facts.append(
-        {"head": f"Headline {plain(name, 40)}", "text": f"Holm over {len(study.family)} arms, α = 5 %"}
-    )
+    facts.append({"head": f"Headline {plain(name, 40)}", "text": f"Holm over {len(study.family)} arms, α = 5 %"})
     return facts
+
+
+def _flops(results: Results) -> float:
+    """Training FLOPs of the study; a stage that several runs share counts once."""
+    runs = results.frame.runs
+    keys = {(run.arm, run.seed): run.stage_keys for run in runs.itertuples(index=False)}
+    rows = results.frame.ledgers[results.frame.ledgers["item"] == "flops"]
+    spent = {}
+    for row in rows.itertuples(index=False):
+        key = keys.get((row.arm, row.seed), {}).get(row.stage, (row.arm, row.seed))
+        spent[(row.stage, key)] = float(row.value)
+    return math.fsum(spent.values())
 
 
 def _voids_text(results: Results) -> str:

@@ -141,7 +141,7 @@
     }
     const top = element("div", null, "top"), side = element("div");
     if (example.image) top.appendChild(picture(example.image, "evaluated image"));
-    side.appendChild(isolated("h3", example.prompt || "(no prompt)"));
+    side.appendChild(isolated("h3", example.prompt || "(no prompt: the image alone)"));
     const chosen = example.why === "random" ? "drawn at random" : "chosen by disagreement";
     side.appendChild(isolated("p", example.id + " · " + example.metric + " · " + chosen, "meta"));
     const truth = element("ul", null, "truth");
@@ -163,7 +163,9 @@
         const share = Math.max(0, Math.min(1, chip.v / example.top));
         const cell = element("td", null, "q" + Math.min(4, Math.floor(share * 5)));
         if (chip.i) cell.appendChild(picture(chip.i, "drawn by " + arm));
-        cell.appendChild(element("bdi", chip.t));
+        const said = element("bdi", chip.t || "(empty)");
+        said.title = chip.t;
+        cell.appendChild(said);
         cell.appendChild(element("small", score(example, chip.v)));
         line.appendChild(cell);
       });

@@ -15,21 +15,24 @@ def render_console(table: Table, width: int = 118) -> str:
     """
     columns = [c for c in table.columns if c.kind != "axis"]
     droppable = [c for c in columns if c.kind == "cost" and c.key not in ("cost.tokens", "cost.flops")]
-    droppable += [c for c in columns if c.key.startswith("equal_flops")] + [
-        c for c in columns if c.kind == "cost"
-    ]
+    droppable += [c for c in columns if c.key.startswith("equal_flops")] + [c for c in columns if c.kind == "cost"]
     grid = _grid(table, columns)
     while _total(grid) > width and droppable:
         gone = droppable.pop(0)
         if gone in columns:
             columns = [c for c in columns if c is not gone]
             grid = _grid(table, columns)
+    if _total(grid) > width:
+        grid = _grid(table, columns, spread=False)
+    while _total(grid) > width and len(columns) > 2:
+        columns = columns[:-1]
+        grid = _grid(table, columns, spread=False)
     return _draw(table, columns, grid)
 
 
-def _grid(table: Table, columns: list[Column]) -> list[list[str]]:
+def _grid(table: Table, columns: list[Column], spread: bool = True) -> list[list[str]]:
     rows = [[c.group if c.kind == "score" else "" for c in columns], [_head(c) for c in columns]]
-    return rows + [[_cell(row, c) for c in columns] for row in table.rows]
+    return rows + [[_cell(row, c, spread) for c in columns] for row in table.rows]
 
 
 def _total(grid: list[list[str]]) -> int:
@@ -50,13 +53,13 @@ def _draw(table: Table, columns: list[Column], grid: list[list[str]]) -> str:
     lines.append("  ".join(heads).rstrip())
     for r, row in enumerate(grid[1:]):
         cells = [
-            text.ljust(w) if i == 0 else text.rjust(w)
-            for i, (text, w) in enumerate(zip(row, widths, strict=True))
+            text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
         if r == 0:
             lines.append(rule)
-    lines += [rule, "± SD between seeds; then the difference to the default, * significant after correction."]
+    sd = "± SD between seeds; then " if any("±" in text for row in grid for text in row) else ""
+    lines += [rule, f"{sd}the difference to the default, * significant after correction."]
     used = [c for row in table.rows for k in columns for c in row.cells[k.key].notes]
     used += [c.note for c in columns if c.note]
     lines += [f"{letter}) {plain(text)}" for letter, text in table.notes if letter in used]
@@ -68,7 +71,7 @@ def _head(column: Column) -> str:
     return plain(column.label, NARROW) + arrow + (f" {column.note})" if column.note else "")
 
 
-def _cell(row: Row, column: Column) -> str:
+def _cell(row: Row, column: Column, spread: bool) -> str:
     cell: Cell = row.cells[column.key]
     notes = f" {','.join(cell.notes)})" if cell.notes else ""
     if cell.absent:
@@ -76,7 +79,7 @@ def _cell(row: Row, column: Column) -> str:
     if cell.mean is None:
         return plain(cell.text, 40) + notes
     text = number(column, cell.mean, column.signed)
-    if cell.spread is not None and column.spread:
+    if cell.spread is not None and column.spread and spread:
         text += f" ±{number(column, cell.spread)}"
     if cell.delta is not None and cell.delta.known:
         text += f" {number(column, cell.delta.estimate, signed=True):>6}{'*' if cell.called else ' '}"

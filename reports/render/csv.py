@@ -17,9 +17,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def render_csv(table: Table) -> str:
     """One line an arm; a measured column spreads over its mean, SD, difference, interval and p."""
     flat = [[_flat(column.key, row.cells[column.key]) for column in table.columns] for row in table.rows]
-    heads = [
-        head for at in range(len(table.columns)) for head in dict.fromkeys(h for row in flat for h in row[at])
-    ]
+    heads = [head for at in range(len(table.columns)) for head in dict.fromkeys(h for row in flat for h in row[at])]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_safe(head) for head in heads])

@@ -67,9 +67,7 @@ def escape(text: object, limit: int = 0) -> str:
 
 def _accented(char: str) -> bool:
     """A Latin-1 letter that is a plain letter with an accent: known to inputenc in every encoding."""
-    return (
-        "\u00c0" <= char <= "\u00ff" and unicodedata.normalize("NFKD", char)[0].isascii() and char.isalpha()
-    )
+    return "\u00c0" <= char <= "\u00ff" and unicodedata.normalize("NFKD", char)[0].isascii() and char.isalpha()
 
 
 def render_latex(table: Table, label: str | None = None) -> str:
@@ -127,9 +125,7 @@ def _width(table: Table, column: Column) -> float:
     for row in table.rows:
         cell = row.cells[column.key]
         if cell.delta is not None and cell.delta.known:
-            below = len(number(column, cell.delta.estimate)) + len(
-                interval(column, cell.delta.low, cell.delta.high)
-            )
+            below = len(number(column, cell.delta.estimate)) + len(interval(column, cell.delta.low, cell.delta.high))
             widest = max(widest, 0.72 * (below + 1))
         if cell.interval is not None and cell.interval.known:
             widest = max(widest, 0.72 * len(interval(column, cell.interval.low, cell.interval.high)))

@@ -67,8 +67,7 @@ def tooltip(column: Column, cell: Cell) -> str:
         if math.isfinite(found.detectable):
             lines.append(f"smallest detectable {number(column, found.detectable)}")
         lines.append(
-            f"{found.n_seeds} seed(s), {found.n_examples} examples in {found.n_clusters} clusters; "
-            f"covers {found.scope}"
+            f"{found.n_seeds} seed(s), {found.n_examples} examples in {found.n_clusters} clusters; covers {found.scope}"
         )
     return "\n".join(lines)
 

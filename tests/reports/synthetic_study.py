@@ -5,6 +5,7 @@ Run as a module to write one and look at it: `python tests/reports/synthetic_stu
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -29,23 +30,42 @@ ARMS = {
     "target=continuous": {"target": "continuous"},
     "llm=frozen": {"llm": "frozen"},
 }
-# True differences to the default: caption CIDEr (raw), VQA accuracy, text-to-image exact, background
-# committed.
+# True differences to the default: caption CIDEr (raw), VQA accuracy, text-to-image exact, background committed.
 EFFECTS = {
-    "default": (0.0, 0.0, 0.0, 0.0),
-    "regime=adapter": (0.05, 0.01, np.nan, np.nan),
-    "tokens=pooled": (-0.55, -0.06, -0.12, -0.02),
-    "target=continuous": (-0.08, -0.01, -0.25, -0.55),
-    "llm=frozen": (-1.20, -0.14, -0.30, -0.03),
+    "adapter": (0.05, 0.01, np.nan, np.nan),
+    "pooled": (-0.80, -0.06, -0.12, -0.02),
+    "continuous": (-0.08, -0.01, -0.25, -0.55),
+    "frozen": (-1.20, -0.14, -0.30, -0.03),
 }
 COLOURS = {"red": "#d62728", "blue": "#1f77b4", "green": "#2ca02c", "yellow": "#e6c700", "purple": "#8e44ad"}
 SHAPES = ("circle", "square", "triangle")
 KINDS = ("colour", "count", "existence", "position", "relation", "shape")
 
 
+def effects_of(levels: dict[str, str]) -> tuple[float, float, float, float]:
+    """An arm's true differences to the default: those of its levels, added up; NaN where it draws no image."""
+    parts = [EFFECTS[level] for level in levels.values() if level in EFFECTS]
+    caption, vqa, exact, committed = (
+        (float(sum(column)) for column in zip(*parts, strict=True)) if parts else (0.0,) * 4
+    )
+    return caption, vqa, exact, committed
+
+
+def full_factorial() -> dict[str, dict[str, str]]:
+    """The twelve arms of all four axes without the voids, named by their differences from the default."""
+    arms = {}
+    for levels in itertools.product(*AXES.values()):
+        chosen = dict(zip(AXES, levels, strict=True))
+        if chosen["regime"] == "adapter" and chosen["target"] == "continuous":
+            continue
+        name = " ".join(f"{a}={v}" for a, v in chosen.items() if v != AXES[a][0])
+        arms[name or "default"] = chosen
+    return arms
+
+
 def slug(arm: str) -> str:
     """An arm's name as a file name."""
-    return arm.replace("=", "-")
+    return arm.replace("=", "-").replace(" ", "+")
 
 
 def write_study(
@@ -81,7 +101,7 @@ def write_study(
     for arm in arms:
         for seed in seeds:
             rng = np.random.default_rng([seed, sum(map(ord, arm))])
-            records = world.records(arm, seed, rng, seed_sd)
+            records = world.records(arms[arm], seed, rng, seed_sd)
             metrics = _metrics(records, arm, rng)
             records.insert(0, "seed", seed)
             records.insert(0, "arm", names[arm])
@@ -120,7 +140,7 @@ def _write_study_file(folder, arms, names, seeds, foreign):
     }
     if not foreign:
         document |= {
-            "design": "one_at_a_time",
+            "design": "one_at_a_time" if len(arms) <= 5 else "full",
             "seeds": list(seeds),
             "family": None,
             "voids": [
@@ -129,9 +149,7 @@ def _write_study_file(folder, arms, names, seeds, foreign):
                     "why": "an adapter has no visual loss, so its target has no level to take",
                 }
             ],
-            "conditional_on": [
-                "one vision encoder and one text LLM, trained once on the embedded world (scale quick)"
-            ],
+            "conditional_on": ["one vision encoder and one text LLM, trained once on the embedded world (scale quick)"],
         }
     (folder / "study.yaml").write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
@@ -150,16 +168,12 @@ class _World:
     def scene(self, i: int) -> tuple[str, str]:
         return list(COLOURS)[self.colour_I[i]], SHAPES[self.shape_I[i]]
 
-    def records(self, arm: str, seed: int, rng: np.random.Generator, seed_sd: float) -> pd.DataFrame:
-        cider, vqa, exact, committed = EFFECTS.get(arm, EFFECTS["default"])
+    def records(self, levels: dict[str, str], seed: int, rng: np.random.Generator, seed_sd: float) -> pd.DataFrame:
+        cider, vqa, exact, committed = effects_of(levels)
         block = np.random.default_rng(1000 + seed).normal(0, 0.08) * seed_sd
         luck = rng.normal(0, 0.07, 3) * seed_sd
         rows: list[dict] = []
-        tokens = (
-            np.clip(20 + 4 * self.ease_I, 4, 36) if arm != "tokens=pooled" else np.full(self.images, 17.0)
-        )
-        if arm == "regime=adapter":
-            tokens = tokens * 1.0
+        tokens = np.clip(20 + 4 * self.ease_I, 4, 36) if "pooled" not in levels.values() else np.full(self.images, 17.0)
         for i in range(self.images):
             colour, shape = self.scene(i)
             own = 3.4 + cider + block + luck[0] + 0.8 * self.ease_I[i]
@@ -190,9 +204,7 @@ class _World:
                     right = rng.random() < chance
                     text = truth if right else ("grey" if kind == "colour" else "no")
                     prompt = (
-                        f"What colour is the {shape}?"
-                        if kind == "colour"
-                        else f"Is there a {colour} {shape} ({kind})?"
+                        f"What colour is the {shape}?" if kind == "colour" else f"Is there a {colour} {shape} ({kind})?"
                     )
                     rows.append(
                         self._row(
@@ -211,7 +223,7 @@ class _World:
                         )
                     )
             if i < self.images // 2 and np.isfinite(exact):
-                for control, chance in (("", 0.75 + exact + block / 5 + luck[2] / 3), ("ceiling", 0.95)):
+                for control, chance in (("", 0.85 + exact + block / 5 + luck[2] / 3), ("ceiling", 0.95)):
                     right = rng.random() < chance
                     plain = rng.random() < 0.95 + committed
                     aux = {
@@ -223,9 +235,7 @@ class _World:
                     rows.append(self._row(*row, tokens[i], said))
         return pd.DataFrame(rows)
 
-    def _row(
-        self, benchmark, metric, control, i, example, kind, text, references, score, aux, tokens, prompt=""
-    ):
+    def _row(self, benchmark, metric, control, i, example, kind, text, references, score, aux, tokens, prompt=""):
         return {
             "benchmark": benchmark,
             "metric": metric,
@@ -249,12 +259,12 @@ class _World:
             for q in range(self.questions):
                 self._picture(i).save(folder / "images" / f"q{i}-{q}.png")
             for arm in arms:
-                if not np.isfinite(EFFECTS.get(arm, EFFECTS["default"])[2]):
+                if not np.isfinite(effects_of(arms[arm])[2]):
                     continue
                 for seed in seeds:
                     where = folder / "samples" / slug(arm) / f"s{seed}"
                     where.mkdir(parents=True, exist_ok=True)
-                    blur = 0.6 if arm == "target=continuous" else 0.0
+                    blur = 0.6 if "continuous" in arms[arm].values() else 0.0
                     self._picture(i, blur, seed).save(where / f"t2i-t{i}.png")
                     self._picture(i).save(where / f"truth-t{i}.png")
 
@@ -270,19 +280,16 @@ class _World:
         elif shape == "square":
             pen.rectangle(box, fill=COLOURS[colour])
         else:
-            pen.polygon(
-                [(box[0], box[3]), (box[2], box[3]), ((box[0] + box[2]) // 2, box[1])], fill=COLOURS[colour]
-            )
+            pen.polygon([(box[0], box[3]), (box[2], box[3]), ((box[0] + box[2]) // 2, box[1])], fill=COLOURS[colour])
         return image.resize((96, 96), Image.Resampling.NEAREST)
 
 
 def _metrics(records: pd.DataFrame, arm: str, rng: np.random.Generator) -> dict[str, float]:
     plain = records[records["control"] == ""]
     found = {
-        f"{b}/{m}": float(v)
-        for (b, m), v in plain.groupby(["benchmark", "metric"], sort=True)["score"].mean().items()
+        f"{b}/{m}": float(v) for (b, m), v in plain.groupby(["benchmark", "metric"], sort=True)["score"].mean().items()
     }
-    pooled = arm == "tokens=pooled"
+    pooled = "tokens=pooled" in arm
     return found | {
         "tokenizer/cosine_objects": float(0.86 - 0.05 * pooled + rng.normal(0, 0.004)),
         "tokenizer/codes_used": float(rng.integers(200, 240)),
@@ -292,15 +299,15 @@ def _metrics(records: pd.DataFrame, arm: str, rng: np.random.Generator) -> dict[
 
 
 def _entry(arm: str, name: str, seed: int, metrics: dict[str, float]) -> dict:
-    generation = 0 if arm == "regime=adapter" else 19200
-    flops = 3.1e12 if arm == "regime=adapter" else 5.2e12
-    flops *= 0.7 if arm == "llm=frozen" else 1.0
+    generation = 0 if "regime=adapter" in arm else 19200
+    flops = 3.1e12 if "regime=adapter" in arm else 5.2e12
+    flops *= 0.7 if "llm=frozen" in arm else 1.0
     ledger = {
         "examples_understanding": 19200,
         "examples_generation": generation,
         "flops": flops,
         "params_total": 1.4e6,
-        "params_trainable": 0.35e6 if arm == "llm=frozen" else 1.31e6,
+        "params_trainable": 0.35e6 if "llm=frozen" in arm else 1.31e6,
         "steps": 600,
     }
     return {
@@ -328,14 +335,10 @@ def hash_text(text: str) -> int:
 
 def _curve(arm: str, name: str, seed: int, final: float, rng: np.random.Generator) -> pd.DataFrame:
     steps = np.arange(0, 601, 20)
-    flops = (
-        steps / 600 * (3.1e12 if arm == "regime=adapter" else 5.2e12) * (0.7 if arm == "llm=frozen" else 1.0)
-    )
+    flops = steps / 600 * (3.1e12 if "regime=adapter" in arm else 5.2e12) * (0.7 if "llm=frozen" in arm else 1.0)
     loss = 0.6 + 3.2 * np.exp(-steps / 150) + rng.normal(0, 0.02, len(steps))
     every = np.arange(0, len(steps), 3)
-    score = final * (1 - np.exp(-steps[every] / 140)) / (1 - np.exp(-600 / 140)) + rng.normal(
-        0, 0.03, len(every)
-    )
+    score = final * (1 - np.exp(-steps[every] / 140)) / (1 - np.exp(-600 / 140)) + rng.normal(0, 0.03, len(every))
     base = {"arm": name, "seed": seed, "stage": "pretrain"}
     return pd.concat(
         [

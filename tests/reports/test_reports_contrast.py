@@ -100,6 +100,7 @@ def test_holm_agrees_with_r(statistics_fixtures: Path) -> None:
         assert multipletests(p, method="fdr_bh")[1] == pytest.approx(adjusted["BH"])
 
 
+@pytest.mark.slow  # importing statsmodels' regressions takes seconds
 def test_one_seed_is_cluster_robust_least_squares() -> None:
     sm = pytest.importorskip("statsmodels.api")
     rng = np.random.default_rng(1)

@@ -52,17 +52,13 @@ def make_table() -> Table:
         Column("arm", "Arm", kind="text"),
         Column("axis.merge_rate", "merge_rate", "Axes", "axis"),
         Column("axis.llm", "llm", "Axes", "axis"),
-        Column(
-            "cost.flops", "FLOPs (T)", "Cost", "cost", scale=1e-12, decimals=2, spread=False, hint="training"
-        ),
+        Column("cost.flops", "FLOPs (T)", "Cost", "cost", scale=1e-12, decimals=2, spread=False, hint="training"),
         Column("score.c", "CIDEr", "Captioning", better="higher", scale=100),
         Column("score.l", "loss", "Captioning", better="lower", decimals=3),
         Column("gap", "gain", "Control", scale=100, signed=True, note="a"),
     )
     both = "seeds and examples"
-    worse = Contrast(
-        -0.43, -0.6, -0.26, 0.08, 9, 0.0004, 3, 200, 200, both, p_adjusted=0.0008, detectable=0.31
-    )
+    worse = Contrast(-0.43, -0.6, -0.26, 0.08, 9, 0.0004, 3, 200, 200, both, p_adjusted=0.0008, detectable=0.31)
     open_ = Contrast(0.002, -0.01, 0.014, 0.005, 9, 0.7, 3, 200, 200, both, p_adjusted=0.7)
     gain = Contrast(0.39, 0.34, 0.45, 0.02, 4.0, 0.001, 3, 200, 50, both)
     notes = Footnotes()
@@ -177,9 +173,7 @@ def test_hostile_strings_stay_text(hostile: Path) -> None:
     assert page.count("</script>") == 2
     data = page.split('id="data">')[1].split("</script>")[0]
     examples = json.loads(data)["examples"]
-    assert any(
-        "<script>alert(1)</script>" in chip["t"] for e in examples for arm in e["arms"] for chip in arm
-    )
+    assert any("<script>alert(1)</script>" in chip["t"] for e in examples for arm in e["arms"] for chip in arm)
     assert all(len(chip["t"]) <= 300 for e in examples for arm in e["arms"] for chip in arm)
     for path in [*(hostile / "tables").glob("*.html"), *(hostile / "figures").glob("*.svg")]:
         read = PageReader(path.read_text(encoding="utf-8"))

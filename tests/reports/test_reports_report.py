@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from page_reader import PageReader
-from synthetic_study import write_study
+from synthetic_study import full_factorial, write_study
 
 import reports
 from reports.budget import at_equal_flops
@@ -52,9 +51,7 @@ def test_unmatched_tokens_are_flagged(results: Results) -> None:
 def test_equal_flops_are_read_at_the_cheapest_arms_end(results: Results) -> None:
     budget, values = at_equal_flops(results.frame, "val/caption/CIDEr")
     assert budget == pytest.approx(3.1e12)
-    last = results.frame.curves.query(
-        "arm == 'regime=adapter' and name == 'val/caption/CIDEr' and step == 600"
-    )
+    last = results.frame.curves.query("arm == 'regime=adapter' and name == 'val/caption/CIDEr' and step == 600")
     assert values["regime=adapter"][0] == pytest.approx(last[last["seed"] == 0]["value"].iloc[0])
     assert set(values) == set(results.frame.arms)
 
@@ -132,25 +129,16 @@ def test_the_page_asks_for_nothing(built: tuple[reports.ReportSummary, Path]) ->
 
 
 def test_a_full_factorial_speaks_of_axes(tmp_path: Path) -> None:
-    arms = {
-        f"llm={llm} tokens={tokens}": {"llm": llm, "tokens": tokens}
-        for llm in ("unfrozen", "frozen")
-        for tokens in ("dynamic", "pooled")
-    }
-    rename = {"llm=unfrozen tokens=dynamic": "default"}
-    folder = write_study(tmp_path / "full", arms=arms, images=30, pictures=0, foreign=True, rename=rename)
-    document = yaml.safe_load((folder / "study.yaml").read_text())
-    document["axes"] = {k: document["axes"][k] for k in ("llm", "tokens")}
-    document["arms"] = {a: {k: v[k] for k in ("llm", "tokens")} for a, v in document["arms"].items()}
-    document["design"] = "full"
-    (folder / "study.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    folder = write_study(tmp_path / "full", arms=full_factorial(), images=40, questions=1, pictures=0)
     results = reports.analyse(reports.load(folder))
     assert results.effects.by_axis
     assert results.headline is not None
-    effects = results.effects.main(results.headline)
-    assert [len(e.pairs) for e in effects] == [2, 2]
-    assert "matched pairs" in " ".join(" ".join(f.lines) for f in find(results))
-    reports.build(folder)
+    effects = {e.axis: e for e in results.effects.main(results.headline)}
+    assert {axis: len(e.pairs) for axis, e in effects.items()} == {"regime": 4, "tokens": 6, "target": 4, "llm": 6}
+    assert effects["llm"].contrast.low < -1.2 < effects["llm"].contrast.high
+    said = {f.title: f for f in find(results)}
+    assert "Mean over 6 matched pairs" in " ".join(said["tokens: pooled instead of dynamic"].lines)
+    assert said["llm: frozen instead of unfrozen"].sentence.startswith("unfrozen beats frozen by")
 
 
 def test_one_seed_and_unfinished_studies_build(study_folder: Path, tmp_path: Path) -> None:
