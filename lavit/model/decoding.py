@@ -160,6 +160,4 @@ def generate_images(
         masks.append(~ended)
         last = torch.where(ended, torch.full_like(place, head.places - 1), place)
         decoder.step(model.embed_generated(code.clamp_min(0), vector, place))
-    return WrittenImages(
-        torch.stack(codes, 1), torch.stack(vectors, 1), torch.stack(places, 1), torch.stack(masks, 1)
-    )
+    return WrittenImages(torch.stack(codes, 1), torch.stack(vectors, 1), torch.stack(places, 1), torch.stack(masks, 1))

@@ -59,7 +59,8 @@ class LaVIT(nn.Module):
             self.marks = nn.Embedding(2, width)
             nn.init.normal_(self.marks.weight, std=scale)
         with seeded(seed, "projector"):
-            self.projector = nn.Linear(feature_dim, width)
+            # LaVIT trains a copy of its merger here; at this size a two-layer projector stands in for it.
+            self.projector = nn.Sequential(nn.Linear(feature_dim, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         with seeded(seed, "place"):
             self.place = nn.Embedding(places, width)
             nn.init.normal_(self.place.weight, std=scale)
@@ -99,14 +100,10 @@ class LaVIT(nn.Module):
         x = self.embed_ids(batch.ids_BT).view(batch_size * length, -1)
         if len(batch.enter_at):
             row = batch.enter_row
-            x = x.index_copy(
-                0, batch.enter_at, self.embed_entering(store.features_MC[row], store.places_M[row])
-            )
+            x = x.index_copy(0, batch.enter_at, self.embed_entering(store.features_MC[row], store.places_M[row]))
         if len(batch.generated_at):
             row = batch.generated_row
-            written = self.embed_generated(
-                store.codes_M[row], self._token_vectors(store, row), store.places_M[row]
-            )
+            written = self.embed_generated(store.codes_M[row], self._token_vectors(store, row), store.places_M[row])
             x = x.index_copy(0, batch.generated_at, written)
         out = self.llm.model(inputs_embeds=x.view(batch_size, length, -1), use_cache=False)
         return out.last_hidden_state.reshape(batch_size * length, -1)
@@ -120,9 +117,7 @@ class LaVIT(nn.Module):
         logits = self.llm.lm_head(hidden[batch.text_at])
         return F.cross_entropy(logits, batch.text_ids, reduction="none") * batch.text_weights
 
-    def visual_loss(
-        self, hidden: Tensor, batch: SequenceBatch, store: VisualStore
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def visual_loss(self, hidden: Tensor, batch: SequenceBatch, store: VisualStore) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the images that the batch writes."""
         assert self.head is not None, "this arm has no visual loss"
         row = batch.predict_row
@@ -134,9 +129,7 @@ class LaVIT(nn.Module):
         last[1:] = place[:-1]
         last[starts] = -1
         keep = row.clamp_min(0)
-        return self.head.loss(
-            hidden[batch.predict_at], place, last, store.codes_M[keep], store.vectors_MD[keep]
-        )
+        return self.head.loss(hidden[batch.predict_at], place, last, store.codes_M[keep], store.vectors_MD[keep])
 
 
 def build_lavit(

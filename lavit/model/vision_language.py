@@ -107,9 +107,7 @@ class Arm:
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> EncodedImages:
         """See the protocol."""
-        parts: dict[str, list[Tensor]] = {
-            name: [] for name in ("features", "vectors", "codes", "places", "counts")
-        }
+        parts: dict[str, list[Tensor]] = {name: [] for name in ("features", "vectors", "codes", "places", "counts")}
         for first in range(0, len(images), BATCH):
             tokens = self.tokenizer.encode(images[first : first + BATCH])
             mask = tokens.mask_BK
@@ -183,14 +181,10 @@ class Arm:
         for first in range(0, len(images), BATCH):
             part = images[first : first + BATCH]
             tokens = self.tokenizer.encode(part)
-            decoded = self.tokenizer.decode(
-                self.tokenizer.lookup(tokens.codes_BK), tokens.places_BK, tokens.mask_BK
-            )
+            decoded = self.tokenizer.decode(self.tokenizer.lookup(tokens.codes_BK), tokens.places_BK, tokens.mask_BK)
             truth = self.vision(part)
             mean, std = self.tokenizer.mean_C, self.tokenizer.std_C
-            cosine.append(
-                F.cosine_similarity((decoded - mean) / std, (truth - mean) / std, dim=-1).cpu().numpy()
-            )
+            cosine.append(F.cosine_similarity((decoded - mean) / std, (truth - mean) / std, dim=-1).cpu().numpy())
             kept.append(tokens.mask_BK.sum(1).cpu().numpy())
             codes += [c[m].cpu().numpy() for c, m in zip(tokens.codes_BK, tokens.mask_BK, strict=True)]
         return {"cosine": np.concatenate(cosine), "kept": np.concatenate(kept), "codes": codes}

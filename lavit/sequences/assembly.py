@@ -119,6 +119,11 @@ class SequenceBuilder:
         sequence.text([*self.text.encode(description), self.text.eos], weight)
         return self._pairs(sequence, pairs)
 
+    def retold(self, description: str, caption: str) -> Sequence:
+        """A description that is read, then a caption of the same image: what captioning is where there is only text."""
+        sequence = Sequence().text([self.text.bos, *self.text.encode(description), self.text.eos])
+        return sequence.text([*self.text.encode(caption), self.text.eos], 1.0)
+
     def generation(self, prompt: str, rows: tuple[int, int] | None) -> Sequence:
         """``prompt [IMG] tokens [/IMG]``: the image is supervised; without rows, the prompt alone."""
         sequence = Sequence().text([self.text.bos, *self.text.encode(prompt), self.image_start])

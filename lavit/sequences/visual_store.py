@@ -16,9 +16,7 @@ from torch import Tensor
 class VisualStore:
     """Packed visual tokens of a split; image ``i`` owns the rows ``offsets[i]:offsets[i + 1]``."""
 
-    def __init__(
-        self, features_MC: Tensor, vectors_MD: Tensor, codes_M: Tensor, places_M: Tensor, offsets_S1: Tensor
-    ):
+    def __init__(self, features_MC: Tensor, vectors_MD: Tensor, codes_M: Tensor, places_M: Tensor, offsets_S1: Tensor):
         self.features_MC = features_MC.float()
         self.vectors_MD = vectors_MD.float()
         self.codes_M = codes_M.long()

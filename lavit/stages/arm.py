@@ -94,7 +94,7 @@ class ArmModule(StageModule):
         """Text alone: descriptions with questions that they answer."""
         index = self.order[TEXT].take(step, count)
         parts = [
-            self.builder.grounded(text, [(q.text, q.answer) for q in questions[:4]], 0.2)
+            self.builder.grounded(text, [(q.text, q.answer) for q in questions], 0.2)
             for text, questions in self.corpus.grounded("train", index)
         ]
         return scale_weights(parts, self.weights.text)
@@ -154,7 +154,7 @@ class ArmModule(StageModule):
         flops = dense_flops(body, part.positions, factor)
         flops += attention_flops(llm.config.num_hidden_layers, llm.config.hidden_size, squared, factor)
         flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
-        flops += dense_flops(model.projector.weight.numel(), len(part.enter_at), TRAINED)
+        flops += dense_flops(count_parameters(model.projector)[0], len(part.enter_at), TRAINED)
         if model.head is not None and model.vector_in is not None:
             per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
             flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)

@@ -1,7 +1,8 @@
 """The text LLM: trained on the corpus' text alone, until it looks answers up in a description it has read.
 
-A frozen LLM can only show what it learned here, so the stage is judged by grounded questions (the description is
-given) against blind ones (another image's description), not by perplexity.
+It learns three things: text, answers to questions about a description, and captions that retell a description. A
+frozen LLM can only show what it learned here, so the stage is judged by grounded questions (the description is given)
+against blind ones (another image's description), not by perplexity.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, collate
 from lavit.stages.arm import scale_weights
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
-from lavit.stages.training import OptimizerConfig, StageModule, fit
+from lavit.stages.training import OptimizerConfig, StageModule, fit, step_generator
 
 TOKENIZER_TEXTS = 2000  # images whose texts the tokenizer is trained on
 GROUNDED_IMAGES = 256  # validation images for the look-up test
@@ -42,25 +43,30 @@ class LanguageModule(StageModule):
         self.builder = SequenceBuilder(self.text)
         with seeded(self.seed, "llm"):
             self.llm = build_llm(config, len(self.text))
-        self.order = [DataOrder(self.corpus.size("train"), self.seed, 10 + purpose) for purpose in range(2)]
+        self.order = [DataOrder(self.corpus.size("train"), self.seed, 10 + purpose) for purpose in range(3)]
         self.counts: Tensor
         self.register_buffer("counts", torch.zeros(3, dtype=torch.float64))
 
     def batch(self, step: int) -> list[SequenceBatch]:
-        """Plain documents, and descriptions with the questions that they answer."""
+        """Plain documents, descriptions retold as captions, and descriptions with questions that they answer."""
         config = self.config
-        plain = int(config.batch * config.documents)
+        plain, retold = int(config.batch * config.documents), int(config.batch * config.captions)
         documents = self.corpus.documents("train", self.order[0].take(step, plain))
-        parts = scale_weights([self.builder.document(text) for text in documents], 1.0)
+        parts = [scale_weights([self.builder.document(text) for text in documents], 0.5)]
+        index = self.order[1].take(step, retold)
+        pick = torch.randint(0, 2**31, (retold,), generator=step_generator(self.seed, step, 10)).tolist()
+        captions = [texts[p % len(texts)] for texts, p in zip(self.corpus.captions("train", index), pick, strict=True)]
+        rows = zip(self.corpus.grounded("train", index), captions, strict=True)
+        parts.append(scale_weights([self.builder.retold(text, caption) for (text, _), caption in rows], 1.0))
+        weight = config.description_weight
         grounded = [
-            self.builder.grounded(
-                text, [(q.text, q.answer) for q in questions[: config.questions]], config.description_weight
-            )
+            self.builder.grounded(text, [(q.text, q.answer) for q in questions[: config.questions]], weight)
             for text, questions in self.corpus.grounded(
-                "train", self.order[1].take(step, config.batch - plain)
+                "train", self.order[2].take(step, config.batch - plain - retold)
             )
         ]
-        return [collate(part) for part in (parts, scale_weights(grounded, 2.0)) if part]
+        parts.append(scale_weights(grounded, 2.0))
+        return [collate(part) for part in (parts[0] + parts[1], parts[2]) if part]
 
     def loss(self, batch: list[SequenceBatch], step: int) -> tuple[Tensor, dict[str, Any]]:
         """Weighted cross-entropy of the supervised tokens."""
@@ -69,9 +75,7 @@ class LanguageModule(StageModule):
             part = part.to(self.device)
             hidden = self.llm.model(input_ids=part.ids_BT, use_cache=False).last_hidden_state
             logits = self.llm.lm_head(hidden.flatten(0, 1)[part.text_at])
-            total = (
-                total + (F.cross_entropy(logits, part.text_ids, reduction="none") * part.text_weights).sum()
-            )
+            total = total + (F.cross_entropy(logits, part.text_ids, reduction="none") * part.text_weights).sum()
             squared = float(part.lengths_B.double().square().sum())
             config = self.llm.config
             flops = attention_flops(config.num_hidden_layers, config.hidden_size, squared, TRAINED)

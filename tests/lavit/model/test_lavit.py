@@ -51,7 +51,7 @@ def make(
 def test_arms_of_a_seed_share_what_they_have_in_common(builder: SequenceBuilder) -> None:
     discrete, continuous, none = (make(builder, t) for t in (DiscreteTarget, ContinuousTarget, None))
     for other in (continuous, none):
-        for name in ("marks.weight", "projector.weight", "place.weight"):
+        for name in ("marks.weight", "projector.0.weight", "place.weight"):
             assert torch.equal(discrete.get_parameter(name), other.get_parameter(name))
     assert torch.equal(
         discrete.get_parameter("head.mix.0.weight"), continuous.get_parameter("head.mix.0.weight")
@@ -87,7 +87,7 @@ def test_frozen_means_bit_identical_while_the_rest_learns(
     model = make(builder, DiscreteTarget, frozen=True)
     before = weights_hash(model.llm)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    start = model.projector.weight.clone()
+    start = model.projector[0].weight.clone()
     batch = collate(
         [builder.caption(store.rows(0), "a red circle"), builder.generation("a blue square", store.rows(2))]
     )
@@ -95,7 +95,7 @@ def test_frozen_means_bit_identical_while_the_rest_learns(
     (model.text_loss(hidden, batch).sum() + model.visual_loss(hidden, batch, store)[0]).backward()
     optimizer.step()
     assert weights_hash(model.llm) == before
-    assert not torch.equal(model.projector.weight, start)
+    assert not torch.equal(model.projector[0].weight, start)
 
 
 @pytest.mark.parametrize(("positions", "implied"), [("place", False), ("rank", False), ("place", True)])
