@@ -7,15 +7,16 @@ get it.
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from experiments.display import first_line, watcher
+from experiments.errors import LavitError
 from experiments.launch import HerePool, JobId, Outcome, Pool, check_store, run_graph, waves
 from experiments.plan import Plan, Run, StageJob
 from experiments.store import Store
@@ -57,7 +58,7 @@ class Launch:
 
 def run_jobs(plan: Plan, pool: Pool | None = None, quiet: bool = False) -> Launch:
     """Run what is missing of a plan on a pool (in this process where none is given)."""
-    store = _prepared(plan.runs_dir, plan.jobs.values())
+    store = _prepared(plan)
     pool = pool or HerePool()
     if any(not store.is_done(*identity) for identity in plan.jobs) and hasattr(pool, "warm"):
         pool.warm()
@@ -72,7 +73,7 @@ def run_waves(plan: Plan, launch: LaunchBatch) -> Launch:
     What a launcher returns or raises is not believed (an out-of-memory kill raises for the whole batch): after each
     batch the store says what is done.
     """
-    store = _prepared(plan.runs_dir, plan.jobs.values())
+    store = _prepared(plan)
     outcomes: dict[JobId, Outcome] = {}
     for batch in waves(plan.jobs, plan.stages):
         missing: list[StageJob] = []
@@ -108,12 +109,31 @@ def run_waves(plan: Plan, launch: LaunchBatch) -> Launch:
     return Launch.of(plan, outcomes)
 
 
-def _prepared(runs: Path, jobs: Any) -> Store:
-    store = Store(runs)
+def _prepared(plan: Plan) -> Store:
+    """Refuse what cannot work, before any work: the scale, the data, the disk; and withdraw what was altered."""
+    if plan.planned_only:
+        scale = next((job.scale for job in plan.jobs.values()), "?")
+        raise LavitError(
+            f"scale={scale} can be planned only: {plan.planned_only}", "`lavit plan` shows what it would be"
+        )
+    store = Store(plan.runs_dir)
     store.prepare()
-    for problem in check_store(jobs, store):
+    for problem in check_store(plan.jobs.values(), store):
         print(f"will be made again: {problem}", file=sys.stderr)
+    _check_data([job for identity, job in plan.jobs.items() if not store.is_done(*identity)])
     return store
+
+
+def _check_data(jobs: Sequence[StageJob]) -> None:
+    """Read all data that missing jobs would read, once, so that a wrong row or image is told now and not in an hour."""
+    nodes = {json.dumps(job.config["data"], sort_keys=True): job.config["data"] for job in jobs if "data" in job.config}
+    for node in nodes.values():
+        from lavit import data
+
+        try:
+            data.check(node)
+        except ValueError as error:
+            raise LavitError(f"data: {error}", "the settings under `data` are in conf/data/") from error
 
 
 def _failures(plan: Plan, outcomes: Mapping[JobId, Outcome]) -> list[tuple[Run, Outcome]]:

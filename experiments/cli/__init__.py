@@ -76,6 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LavitError as error:
         print(f"lavit: {error}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has seen enough
+        return 0
+    except Exception as error:
+        model_errors = sys.modules.get("lavit.errors")  # the model's own error for the same purpose, if it is loaded
+        if model_errors is None or not isinstance(error, model_errors.LavitError):
+            raise
+        print(f"lavit: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         again = (
             "the same command goes on from there" if arguments[:1] in (["run"], ["train"]) else "nothing was changed"
@@ -85,9 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has seen enough
-        return 0
 
 
 def _dispatch(arguments: list[str]) -> int:

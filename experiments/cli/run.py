@@ -31,13 +31,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Plan (so that mistakes are refused before any work), then hand over to Hydra."""
     from experiments.cli.studies import config_dir, require_study, split
     from experiments.main import planned, quoted, start_hydra
-    from experiments.store import Store
 
     folder = config_dir(arguments)
     overrides, hydra = split(arguments.overrides)
     require_study(overrides, folder)
     plan = planned(tuple(overrides), folder)
-    Store(plan.runs_dir).prepare()
     asked = ",".join(map(quoted, overrides))
     where = f"runs={quoted(str(plan.runs_dir))}"
     start_hydra(["-m", "hydra/sweeper=study", f"hydra.sweeper.overrides=[{asked}]", where, *hydra], folder)

@@ -63,7 +63,7 @@ def test_every_command_has_help_with_examples(command, capsys):
 
 
 def test_an_unknown_command_suggests_the_nearest(capsys):
-    assert main(["paln", "study=quickstart"]) == 2
+    assert main(["plann", "study=quickstart"]) == 2
     assert "did you mean 'lavit plan'?" in capsys.readouterr().err
 
 
@@ -86,7 +86,7 @@ def test_a_missing_study_lists_what_there_is(capsys):
         (["study=tiny", "work.secondz=1"], ["work.secondz", "seconds"]),
         (["study=tiny", "llm=forzen"], ["forzen", "frozen"]),
         (["study=tiny", "hydra.launcher.njobs=2"], ["njobs"]),
-        (["study=tiny", "hydra/launcher=frok"], ["frok"]),
+        (["study=tiny", "hydra/launcher=forkk"], ["forkk"]),
     ],
 )
 def test_a_mistake_is_one_screen_before_any_work(arguments, words, tmp_path, capsys):
