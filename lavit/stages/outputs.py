@@ -6,6 +6,7 @@ Shapes: S images of a split, H W pixels, N patches, C channels, R rows, L label 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def channel_statistics(features_SNC: Tensor) -> tuple[Tensor, Tensor]:
     return rows_RC.mean(0), rows_RC.std(0).clamp(min=1e-4)
 
 
-def forward_flops(module: nn.Module, *inputs: Any) -> float:
+def forward_flops(module: Callable[..., Any], *inputs: Any) -> float:
     """FLOPs of one call, measured: the 2nP of the rules with attention and convolutions as they really are."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(*inputs)

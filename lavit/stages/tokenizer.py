@@ -77,7 +77,7 @@ class TokenizerTraining(StageModule):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The selector may learn at a rate of its own."""
-        selector = [p for p in self.tokenizer.selector.parameters()]
+        selector = list(self.tokenizer.selector.parameters())
         rest = [p for name, p in self.tokenizer.named_parameters() if not name.startswith("selector.")]
         groups = [{"params": rest}]
         return [*groups, {"params": selector, "lr_scale": self.settings.selector_lr_scale}] if selector else groups

@@ -48,7 +48,7 @@ class VisionTraining(StageModule):
         if self.labels:
             self.label_head = nn.Linear(width, self.labels)
         else:
-            self.texts = [texts for texts in corpus.captions("train", np.arange(len(self.images)))]
+            self.texts = list(corpus.captions("train", np.arange(len(self.images))))
             self.vocabulary = Vocabulary((text for texts in self.texts for text in texts), config.words)
             self.tower = TextTower(len(self.vocabulary), width, config.joint_width)
 

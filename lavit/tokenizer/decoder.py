@@ -39,7 +39,14 @@ class PlaceDecoder(nn.Module):
     uses_places = True
 
     def __init__(
-        self, code_dim: int, feature_dim: int, layout: Layout, width: int, blocks: int, heads: int, mlp_ratio: float = 4.0
+        self,
+        code_dim: int,
+        feature_dim: int,
+        layout: Layout,
+        width: int,
+        blocks: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
     ):
         super().__init__()
         self.layout = layout
@@ -98,7 +105,14 @@ class RankDecoder(nn.Module):
     uses_places = False
 
     def __init__(
-        self, code_dim: int, feature_dim: int, layout: Layout, width: int, blocks: int, heads: int, mlp_ratio: float = 4.0
+        self,
+        code_dim: int,
+        feature_dim: int,
+        layout: Layout,
+        width: int,
+        blocks: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
     ):
         super().__init__()
         self.enter = nn.Linear(code_dim, width)

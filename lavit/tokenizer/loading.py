@@ -10,8 +10,8 @@ from typing import Any
 from safetensors.torch import load_file
 
 from lavit import vision
-from lavit.errors import LavitError
 from lavit.build import build, locate
+from lavit.errors import LavitError
 from lavit.tokenizer.pooling import Layout, per_patch
 from lavit.tokenizer.tokenizer import Tokenizer
 

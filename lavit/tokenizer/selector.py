@@ -65,7 +65,11 @@ class TokenSelector(nn.Module):
         self.temperature, self.mask_gradient = temperature, mask_gradient
         self.enter = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
         self.decide = nn.Sequential(
-            nn.Linear(width, width // 2), nn.GELU(), nn.Linear(width // 2, width // 4), nn.GELU(), nn.Linear(width // 4, 2)
+            nn.Linear(width, width // 2),
+            nn.GELU(),
+            nn.Linear(width // 2, width // 4),
+            nn.GELU(),
+            nn.Linear(width // 4, 2),
         )
         init_transformer(self)
 

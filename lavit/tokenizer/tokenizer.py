@@ -117,14 +117,18 @@ class Tokenizer(nn.Module):
     def encode(self, images_BHWC: Tensor | np.ndarray) -> VisualTokens:
         """Visual tokens of uint8 images; deterministic, at least one an image."""
         if self.vision is None:
-            raise ValueError("this tokenizer was loaded without a vision encoder; give load() the vision stage's folder")
+            raise ValueError(
+                "this tokenizer was loaded without a vision encoder; give load() the vision stage's folder"
+            )
         images_BHWC = torch.as_tensor(images_BHWC)
         return self.tokens(self.vision(images_BHWC), keys_B=image_keys(images_BHWC))
 
     def decode(self, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
         """Reconstructed vision features [B, N, C] of token vectors (codebook rows or continuous)."""
         if self.decoder.uses_places and bool((places_BK >= self.num_places).any() or (places_BK < 0).any()):
-            raise ValueError(f"places must lie in 0 to {self.num_places - 1}, got {places_BK.min()} to {places_BK.max()}")
+            raise ValueError(
+                f"places must lie in 0 to {self.num_places - 1}, got {places_BK.min()} to {places_BK.max()}"
+            )
         return self.restore(self.decoder(vectors_BKD, places_BK, mask_BK))
 
     def lookup(self, codes_BK: Tensor) -> Tensor:

@@ -9,14 +9,23 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).parents[2]
-GROUPS = {"scale": "smoke", "data": "world", "vision": "vit", "tokens": "dynamic", "tokenizer": "lavit", "pixels": "patch"}
+GROUPS = {
+    "scale": "smoke",
+    "data": "world",
+    "vision": "vit",
+    "tokens": "dynamic",
+    "tokenizer": "lavit",
+    "pixels": "patch",
+}
 READS = {"vision": ["data", "vision"], "tokenizer": ["data", "tokens", "tokenizer"], "pixels": ["data", "pixels"]}
 
 
 def visual_config(stage: str, **overrides: object) -> DictConfig:
     """The config that ``stage`` may read, at the smoke scale; ``scale__vision__width=8`` overrides a value."""
     groups = GROUPS | {name: str(overrides.pop(name)) for name in list(overrides) if name in GROUPS}
-    config = OmegaConf.create({name: OmegaConf.load(ROOT / "conf" / name / f"{file}.yaml") for name, file in groups.items()})
+    config = OmegaConf.create(
+        {name: OmegaConf.load(ROOT / "conf" / name / f"{file}.yaml") for name, file in groups.items()}
+    )
     config.scale.world.examples = {"train": 96, "val": 32, "test": 32, "held_out_combinations": 8}
     for name, value in overrides.items():
         OmegaConf.update(config, name.replace("__", "."), value)

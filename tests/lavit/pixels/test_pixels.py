@@ -20,7 +20,9 @@ def test_decoder_paints_images_and_looks_at_neighbours_only() -> None:
     decoder = PatchPixelDecoder(feature_dim=6, grid=4, patch=8, hidden=16)
     features = torch.randn(2, 16, 6)
     images = decoder(features)
-    assert images.shape == (2, 32, 32, 3) and images.min() >= 0 and images.max() <= 1
+    assert images.shape == (2, 32, 32, 3)
+    assert images.min() >= 0
+    assert images.max() <= 1
     raw = decoder.raw(features)
     features[0, 15] += 1
     changed = (decoder.raw(features) - raw).abs().sum(-1)[0] > 0
@@ -35,6 +37,7 @@ def test_stage_writes_what_it_promises(
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert {"pixels/psnr", "pixels/exact"} <= set(metrics)
     ledger = json.loads((tmp_path / "ledger.json").read_text())
-    assert ledger["steps"] == 6 and ledger["params_trainable"] > 0
+    assert ledger["steps"] == 6
+    assert ledger["params_trainable"] > 0
     decoder = pixels.load(tmp_path)
     assert decoder(torch.zeros(1, 16, 32)).shape == (1, 32, 32, 3)

@@ -38,15 +38,19 @@ def test_every_kind_encodes_and_decodes(make_visual_config: MakeConfig, kind: st
     features, keys = torch.randn(5, 16, 32), torch.arange(5) * 7919
     with torch.no_grad():
         tokens, again = net.tokens(features, keys_B=keys), net.tokens(features, keys_B=keys)
-    assert torch.equal(tokens.codes_BK, again.codes_BK) and torch.equal(tokens.mask_BK, again.mask_BK)
+    assert torch.equal(tokens.codes_BK, again.codes_BK)
+    assert torch.equal(tokens.mask_BK, again.mask_BK)
     assert (tokens.mask_BK.sum(1) >= 1).all()
-    assert tokens.features_BKC.shape[-1] == 32 and tokens.vectors_BKD.shape[-1] == net.code_dim
+    assert tokens.features_BKC.shape[-1] == 32
+    assert tokens.vectors_BKD.shape[-1] == net.code_dim
     assert torch.allclose(tokens.vectors_BKD[tokens.mask_BK].norm(dim=-1), torch.ones(int(tokens.mask_BK.sum())))
-    assert (tokens.vectors_BKD[~tokens.mask_BK] == 0).all() and (tokens.codes_BK[~tokens.mask_BK] == 0).all()
+    assert (tokens.vectors_BKD[~tokens.mask_BK] == 0).all()
+    assert (tokens.codes_BK[~tokens.mask_BK] == 0).all()
     assert net.decode(net.lookup(tokens.codes_BK), tokens.places_BK, tokens.mask_BK).shape == (5, 16, 32)
     expected = {"fixed": 16, "pooled": 6}.get(kind)
     assert net.tokens_per_image == expected
-    assert net.places_implied == (expected is not None or positions == "rank") and net.positions == positions
+    assert net.places_implied == (expected is not None or positions == "rank")
+    assert net.positions == positions
     if net.places_implied:
         assert torch.equal(tokens.places_BK[tokens.mask_BK], (tokens.mask_BK.cumsum(1) - 1)[tokens.mask_BK])
 
@@ -81,7 +85,9 @@ def test_training_form_and_token_form_decode_alike(make_visual_config: MakeConfi
 def test_gradients_reach_selector_and_merger_but_not_the_codebook(
     make_visual_config: MakeConfig, finished_vision: Path
 ) -> None:
-    module = training(make_visual_config("tokenizer", tokenizer__keep={"rate": 0.3, "weight": 0.0, "per": "batch"}), finished_vision)
+    module = training(
+        make_visual_config("tokenizer", tokenizer__keep={"rate": 0.3, "weight": 0.0, "per": "batch"}), finished_vision
+    )
     module.after_step(module.quantise_from - 1)
     codebook = module.tokenizer.quantizer.codebook_KD.clone()
     module.loss(module.batch(15), 15)[0].backward()
@@ -106,16 +112,20 @@ def test_stage_writes_tokens_that_equal_a_fresh_encoding(
     config = make_visual_config("tokenizer", tokens=kind, scale__steps__tokenizer=8)
     run(StageContext("tokenizer", config, 1, {"vision": finished_vision}, tmp_path))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert {"tokenizer/cosine_objects", "tokenizer/kept", "tokenizer/codes_used", "tokenizer/sampled_kept"} <= set(metrics)
+    assert {"tokenizer/cosine_objects", "tokenizer/kept", "tokenizer/codes_used", "tokenizer/sampled_kept"} <= set(
+        metrics
+    )
     net = tokenizer.load(tmp_path, finished_vision)
     corpus = data.build(config.data)
     index = np.array([3, 17, 4])
     fresh = net.encode(corpus.images("train", index))
     packed = PackedTokens.load(tmp_path / "tokens-train.safetensors")
     stored = packed.padded(torch.from_numpy(index))
-    assert len(packed) == 96 and int(packed.offsets[-1]) == len(packed.codes_R)
+    assert len(packed) == 96
+    assert int(packed.offsets[-1]) == len(packed.codes_R)
     assert packed.counts().float().mean() >= 1
-    assert torch.equal(stored.mask_BK, fresh.mask_BK) and torch.equal(stored.places_BK, fresh.places_BK)
+    assert torch.equal(stored.mask_BK, fresh.mask_BK)
+    assert torch.equal(stored.places_BK, fresh.places_BK)
     assert torch.equal(stored.codes_BK, fresh.codes_BK)
     assert torch.allclose(stored.features_BKC, fresh.features_BKC, atol=1e-2)
     if kind in ("pooled", "random"):

@@ -29,7 +29,9 @@ def test_exact_softmax_gives_forbidden_keys_nothing_and_nobody_the_mean() -> Non
     assert torch.allclose(probs[1], torch.full((3, 4, 5), 0.2))
     assert torch.allclose(probs[0, ..., [0, 2]], scores[0][..., [0, 2]].softmax(-1))
     (probs * torch.randn_like(probs)).sum().backward()
-    assert weights.grad is not None and weights.grad[0].abs().sum() > 0 and torch.isfinite(weights.grad).all()
+    assert weights.grad is not None
+    assert weights.grad[0].abs().sum() > 0
+    assert torch.isfinite(weights.grad).all()
 
 
 def test_policy_softmax_is_near_the_exact_one_and_leaks() -> None:
@@ -37,7 +39,8 @@ def test_policy_softmax_is_near_the_exact_one_and_leaks() -> None:
     weights = (torch.rand(2, 4, 6, generator=generator()) > 0.4).float()
     weights[..., 0] = 1
     exact, policy = exact_softmax(scores, weights), policy_softmax(scores, weights)
-    assert (exact - policy).abs().max() < 1e-4 and (policy > 0).all()
+    assert (exact - policy).abs().max() < 1e-4
+    assert (policy > 0).all()
     assert torch.allclose(policy_softmax(scores, torch.zeros(2, 4, 6)), torch.full_like(policy, 1 / 6))
 
 
@@ -86,7 +89,9 @@ def test_merger_bears_all_and_one_kept(keep: list[float]) -> None:
     keep_BM = torch.tensor([keep, keep]).requires_grad_()
     out = merger(torch.randn(2, 6, 16), keep_BM)
     out.sum().backward()
-    assert torch.isfinite(out).all() and keep_BM.grad is not None and torch.isfinite(keep_BM.grad).all()
+    assert torch.isfinite(out).all()
+    assert keep_BM.grad is not None
+    assert torch.isfinite(keep_BM.grad).all()
 
 
 def test_a_dropped_patch_cannot_change_kept_rows_through_other_dropped_rows() -> None:
@@ -115,7 +120,8 @@ def test_codes_are_the_nearest_and_dead_ones_revive() -> None:
     revived = 0
     for step in range(60):
         revived += quantizer.update(cluster, quantizer.codes(cluster), generator(step))
-    assert revived > 0 and quantizer.codes(cluster).unique().numel() > 6
+    assert revived > 0
+    assert quantizer.codes(cluster).unique().numel() > 6
 
 
 def test_revival_can_be_turned_off() -> None:
@@ -157,7 +163,8 @@ def test_random_keeps_its_mean_and_depends_on_the_image_alone() -> None:
     images = torch.randint(0, 255, (600, 8, 8, 3), dtype=torch.uint8)
     keys, features = image_keys(images), torch.randn(600, 16, 8)
     keep = selector(features, keys_B=keys).keep_BM
-    assert abs(float(keep.sum(1).mean()) - 5.5) < 0.1 and set(keep.sum(1).tolist()) == {5.0, 6.0}
+    assert abs(float(keep.sum(1).mean()) - 5.5) < 0.1
+    assert set(keep.sum(1).tolist()) == {5.0, 6.0}
     assert torch.equal(selector(features[[7, 3]], keys_B=keys[[7, 3]]).keep_BM, keep[[7, 3]])
     assert (keep.mean(0) - 5.5 / 16).abs().max() < 0.08  # every place alike
     assert len(keys.unique()) == 600
@@ -167,18 +174,21 @@ def test_random_keeps_its_mean_and_depends_on_the_image_alone() -> None:
 
 def test_kept_places_are_left_aligned_in_raster_order() -> None:
     places, mask = kept_places(torch.tensor([[0.0, 1, 0, 1], [1.0, 0, 0, 0]]))
-    assert places.tolist() == [[1, 3], [0, 0]] and mask.tolist() == [[True, True], [True, False]]
+    assert places.tolist() == [[1, 3], [0, 0]]
+    assert mask.tolist() == [[True, True], [True, False]]
 
 
 def test_objective_pieces() -> None:
     keep = torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 0, 0]])
-    assert float(keep_loss(keep, 0.25, "batch")) == 0 and float(keep_loss(keep, 0.25, "image")) == pytest.approx(0.0625)
+    assert float(keep_loss(keep, 0.25, "batch")) == 0
+    assert float(keep_loss(keep, 0.25, "image")) == pytest.approx(0.0625)
     with pytest.raises(LavitError, match=r"keep\.per"):
         keep_loss(keep, 0.25, "epoch")
     vectors = torch.nn.functional.normalize(torch.randn(2, 4, 3), dim=-1).requires_grad_()
     assert float(commitment_loss(vectors, vectors.detach(), keep)) == pytest.approx(0, abs=1e-6)
     quantised = torch.zeros(2, 4, 3)
     mixed = mixed_vectors(vectors, quantised, bypass=0.5)
-    assert torch.equal(mixed[0], vectors[0]) and torch.allclose(mixed[1], quantised[1], atol=1e-6)
+    assert torch.equal(mixed[0], vectors[0])
+    assert torch.allclose(mixed[1], quantised[1], atol=1e-6)
     mixed.sum().backward()
     assert torch.equal(vectors.grad, torch.ones(2, 4, 3))

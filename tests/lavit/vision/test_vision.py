@@ -32,7 +32,9 @@ def test_encoder_gives_one_row_a_patch() -> None:
     net = encoder().eval()
     images = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
     features = net(images)
-    assert features.shape == (3, 4, 12) and net.num_patches == 4 and net.feature_dim == 12
+    assert features.shape == (3, 4, 12)
+    assert net.num_patches == 4
+    assert net.feature_dim == 12
     assert torch.allclose(net(images[1:2]), features[1:2], atol=1e-6)
     with pytest.raises(TypeError, match="uint8"):
         net(torch.rand(1, 16, 16, 3))
@@ -65,8 +67,12 @@ def test_stage_writes_what_it_promises_and_loads(finished_vision: Path) -> None:
     metrics = json.loads((finished_vision / "metrics.json").read_text())
     assert {"vision/psnr", "vision/probe_objects"} <= set(metrics)
     ledger = json.loads((finished_vision / "ledger.json").read_text())
-    assert ledger["steps"] == 6 and ledger["flops"] > 0 and ledger["params_trainable"] > 0
+    assert ledger["steps"] == 6
+    assert ledger["flops"] > 0
+    assert ledger["params_trainable"] > 0
     net = vision.load(finished_vision)
-    assert not net.training and not any(p.requires_grad for p in net.parameters())
+    assert not net.training
+    assert not any(p.requires_grad for p in net.parameters())
     head = vision.load_label_head(finished_vision)
-    assert head is not None and head.in_features == net.feature_dim
+    assert head is not None
+    assert head.in_features == net.feature_dim
