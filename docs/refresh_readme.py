@@ -42,9 +42,7 @@ def refresh(study: Path, root: Path = ROOT) -> list[Path]:
 
     readme = root / "README.md"
     text = replace(readme.read_text(encoding="utf-8"), "quickstart-table", table.read_text(encoding="utf-8"))
-    picture = (
-        f"![Effect of each level on the headline, with intervals](docs/pictures/{study.name}-{shown.name})"
-    )
+    picture = f"![Effect of each level on the headline, with intervals](docs/pictures/{study.name}-{shown.name})"
     readme.write_text(replace(text, "quickstart-figure", picture), encoding="utf-8")
     return [readme, *written]
 

@@ -32,9 +32,7 @@ def study(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "quickstart"
     (folder / "tables").mkdir(parents=True)
     (folder / "figures").mkdir()
-    (folder / "tables" / "main.md").write_text(
-        "| arm | CIDEr |\n|---|---|\n| \\1 default | 1.0 |\n", encoding="utf-8"
-    )
+    (folder / "tables" / "main.md").write_text("| arm | CIDEr |\n|---|---|\n| \\1 default | 1.0 |\n", encoding="utf-8")
     for name in ("forest", "curves"):
         (folder / "figures" / f"{name}.svg").write_text("<svg/>", encoding="utf-8")
     return folder
@@ -55,9 +53,7 @@ def test_the_table_and_the_figure_are_replaced_however_often(script, checkout: P
     assert once.endswith(tail)
 
 
-def test_an_unfinished_study_and_a_readme_without_markers_are_refused(
-    script, checkout: Path, study: Path
-) -> None:
+def test_an_unfinished_study_and_a_readme_without_markers_are_refused(script, checkout: Path, study: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"main\.md"):
         script.refresh(study.parent / "other", checkout)
     (checkout / "README.md").write_text("# nothing\n", encoding="utf-8")

@@ -112,13 +112,9 @@ def test_importing_a_planning_package_imports_nothing_heavy(package: str) -> Non
 
 @pytest.mark.parametrize("path", CONFIGS, ids=relative)
 def test_a_config_file_opens_by_saying_what_it_is(path: Path) -> None:
-    lines = [
-        line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")
-    ]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")]
     assert lines, "an empty file"
-    assert re.match(r"# \S.{14,}", lines[0]), (
-        f"opens with {lines[0]!r}, not with a comment that says what it is"
-    )
+    assert re.match(r"# \S.{14,}", lines[0]), f"opens with {lines[0]!r}, not with a comment that says what it is"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=relative)
@@ -134,9 +130,7 @@ def test_a_config_file_has_no_key_that_yaml_reads_as_a_boolean(path: Path) -> No
             for value in node:
                 yield from keys(value)
 
-    assert not [
-        key for key in keys(yaml.safe_load(path.read_text(encoding="utf-8"))) if isinstance(key, bool)
-    ]
+    assert not [key for key in keys(yaml.safe_load(path.read_text(encoding="utf-8"))) if isinstance(key, bool)]
 
 
 @pytest.mark.skipif(not STUDIES, reason="conf/study holds no study")
@@ -153,9 +147,7 @@ def test_every_study_composes(study: str) -> None:
 
 
 def test_every_module_opens_with_a_docstring() -> None:
-    assert not [
-        relative(path) for path in MODULES if path.stat().st_size and not ast.get_docstring(parse(path))
-    ]
+    assert not [relative(path) for path in MODULES if path.stat().st_size and not ast.get_docstring(parse(path))]
 
 
 def test_every_public_class_and_function_has_a_docstring() -> None:
@@ -210,8 +202,6 @@ def test_the_lock_pins_what_the_project_needs() -> None:
         return {re.split(r"[<>=!~\[; ]", line)[0].lower().replace("_", "-") for line in lines if line}
 
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    assert not [line for line in lock if not re.fullmatch(r"[a-z0-9-]+==[^\s+]+", line)], (
-        "plain name==version only"
-    )
+    assert not [line for line in lock if not re.fullmatch(r"[a-z0-9-]+==[^\s+]+", line)], "plain name==version only"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert names(project["dependencies"] + project["optional-dependencies"]["dev"]) <= names(lock)
