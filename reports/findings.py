@@ -7,58 +7,19 @@ design would have seen; what it costs; and what would change the verdict: more s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from reports.budget import average, cost
-from reports.contrast import Contrast, half_width
-from reports.controls import share
-from reports.declare import Display
+from reports.contrast import half_width
 from reports.effects import Effect
 from reports.layout import mismatches
 from reports.measure import Measure
-from reports.render.numbers import interval, number
 from reports.results import Results
-from reports.table import Column, common_unit
+from reports.statements import about_ceilings, about_controls, about_statements
+from reports.table import common_unit
+from reports.wording import Finding, Shown, alone, arms_of, format_p
 
 MOST_SEEDS = 60
 CHEAPER = 0.10
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One card of the report.
-
-    tone: `good`, `bad`, `mixed` or `none`, of the verdict. `sentence` stands on its own; `lines` are details.
-    """
-
-    title: str
-    verdict: str
-    tone: str
-    sentence: str
-    value: str = ""
-    around: str = ""
-    lines: tuple[str, ...] = ()
-    change: str = ""
-
-
-@dataclass
-class _Shown:
-    """A measure as it is shown: with its name, factor and decimals."""
-
-    measure: Measure
-    display: Display
-    column: Column = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.column = Column("", "", scale=self.display.scale, decimals=self.display.decimals)
-
-    def number(self, value: float, signed: bool = False) -> str:
-        return number(self.column, value, signed)
-
-    def interval(self, found: Contrast, sign: int = 1) -> str:
-        ends = (found.low, found.high) if sign > 0 else (-found.high, -found.low)
-        return interval(self.column, *ends)
 
 
 def find(results: Results) -> list[Finding]:
@@ -69,12 +30,12 @@ def find(results: Results) -> list[Finding]:
         text = f"Nothing was scored on the headline {study.headline}: there is no finding to state."
         findings.append(Finding("Headline", "not estimable", "none", text))
     else:
-        shown = _Shown(results.headline, results.display(results.headline))
+        shown = Shown(results.headline, results.display(results.headline))
         for effect in results.effects.shown(results.headline):
             findings.append(_about_effect(results, shown, effect))
-    findings += _about_controls(results)
-    findings += _about_ceilings(results)
-    findings += _about_statements(results)
+    findings += about_controls(results)
+    findings += about_ceilings(results)
+    findings += about_statements(results)
     return findings
 
 
@@ -90,7 +51,7 @@ def sides(results: Results, effect: Effect) -> tuple[str, str, str]:
     return effect.subject, effect.subject, effect.against
 
 
-def _about_effect(results: Results, shown: _Shown, effect: Effect) -> Finding:
+def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
     title, mine, other = sides(results, effect)
     heading = f"{title}: {mine} instead of {other}" if title != mine else mine
     c = effect.contrast
@@ -122,32 +83,21 @@ def _about_effect(results: Results, shown: _Shown, effect: Effect) -> Finding:
     )
 
 
-def _sentence(shown: _Shown, effect: Effect, mine: str, other: str) -> str:
+def _sentence(shown: Shown, effect: Effect, mine: str, other: str) -> str:
     c, name = effect.contrast, shown.display.name
     better = (c.estimate > 0) == (shown.display.better != "lower")
     sign = 1 if c.estimate > 0 else -1
     size = f"{shown.number(abs(c.estimate))} {name} {shown.interval(c, sign)}"
     first, second = (mine, other) if better else (other, mine)
     if effect.verdict in ("helps", "hurts"):
-        return f"{first} beats {second} by {size}, adjusted p {_p(c.p_adjusted)}."
+        return f"{first} beats {second} by {size}, adjusted p {format_p(c.p_adjusted)}."
     difference = f"{mine} less {other} is {shown.number(c.estimate, True)} {name} {shown.interval(c)}"
     if effect.verdict == "one seed":
         return f"In these training runs {difference}; one seed, so this covers examples only."
     seen = f"this design would have seen {shown.number(c.detectable)}"
     if effect.verdict == "equivalent":
         return f"{mine} and {other} are equivalent within the declared margin: {difference}; {seen}."
-    return f"There is no evidence that {mine} and {other} differ: {difference}{_alone(c)}; {seen}."
-
-
-def _alone(c: Contrast) -> str:
-    """Said where an interval excludes zero and the corrected test does not: both are right, of different questions."""
-    if c.low <= 0 <= c.high or not c.family_size > 1:
-        return ""
-    return f", clear of zero alone but not among {c.family_size} comparisons (adjusted p {_p(c.p_adjusted)})"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"There is no evidence that {mine} and {other} differ: {difference}{alone(c)}; {seen}."
 
 
 def _same_effect(results: Results, effect: Effect, measure: Measure) -> Effect | None:
@@ -181,21 +131,15 @@ def _others(results: Results, effect: Effect) -> str:
         other = _same_effect(results, effect, measure)
         if measure == effect.measure or other is None or not other.contrast.known:
             continue
-        shown = _Shown(measure, results.display(measure))
+        shown = Shown(measure, results.display(measure))
         c = other.contrast
         mark = "*" if c.significant else ""
         parts.append(f"{shown.display.name} {shown.number(c.estimate, True)}{mark} {shown.interval(c)}")
     return "Also " + "; ".join(parts) + "." if parts else ""
 
 
-def _arms_of(results: Results, effect: Effect) -> tuple[list[str], list[str]]:
-    if effect.kind == "arm":
-        return [effect.subject], [effect.against]
-    return [arm for arm, _ in effect.pairs], [other for _, other in effect.pairs]
-
-
 def _ratio(results: Results, effect: Effect, values: dict[str, dict[int, float]]) -> float:
-    mine, other = _arms_of(results, effect)
+    mine, other = arms_of(effect)
     over = average(dict(enumerate(average(values.get(a, {})) for a in mine)))
     under = average(dict(enumerate(average(values.get(a, {})) for a in other)))
     return over / under if under else math.nan
@@ -228,9 +172,9 @@ def _cost(results: Results, effect: Effect) -> str:
     return "Cost: " + (", ".join(changed) if changed else "the same") + "."
 
 
-def _equal(results: Results, shown: _Shown, effect: Effect) -> str:
+def _equal(results: Results, shown: Shown, effect: Effect) -> str:
     budget, values = results.equal_flops
-    mine, other = _arms_of(results, effect)
+    mine, other = arms_of(effect)
     if not all(values.get(arm) for arm in (*mine, *other)):
         return ""
     gap = average(dict(enumerate(average(values[a]) for a in mine)))
@@ -239,7 +183,7 @@ def _equal(results: Results, shown: _Shown, effect: Effect) -> str:
     return f"At equal FLOPs ({budget * factor:.2f} {suffix}): {shown.number(gap, True)} ‡, from the validation curve."
 
 
-def _change(shown: _Shown, effect: Effect) -> str:
+def _change(shown: Shown, effect: Effect) -> str:
     """What would change the verdict, from the two parts of the variance."""
     c = effect.contrast
     if c.scope == "this training run only":
@@ -268,126 +212,14 @@ def _change(shown: _Shown, effect: Effect) -> str:
     )
 
 
-def _about_controls(results: Results) -> list[Finding]:
-    findings = []
-    for control in dict.fromkeys(g.control for g in results.floors):
-        gaps = [g for g in results.floors if g.control == control]
-        failing = [g for g in gaps if not g.clear]
-        name = {"shuffled": "shuffled-image", "vision_off": "vision-off"}.get(control, control)
-        measures = list(dict.fromkeys(g.measure for g in gaps))
-        names = " and ".join(results.display(m).name for m in measures)
-        smallest = []
-        for measure in measures:
-            shown = _Shown(measure, results.display(measure))
-            least = min((g for g in gaps if g.measure == measure), key=lambda g: g.contrast.low)
-            smallest.append(
-                f"{shown.display.name}: least by {shown.number(least.contrast.estimate, True)} "
-                f"{shown.interval(least.contrast)} ({least.arm})."
-            )
-        if failing:
-            parts = []
-            for measure in measures:
-                own = [g for g in gaps if g.measure == measure]
-                odd = [g.arm for g in own if not g.clear]
-                if odd:
-                    which = f"all {len(own)} arms" if len(odd) == len(own) > 1 else ", ".join(odd)
-                    parts.append(f"{results.display(measure).name} of {which}")
-            sentence = f"Not above its {name} control with the interval clear of zero: {'; '.join(parts)}."
-            verdict, tone = f"fails for {len(failing)} of {len(gaps)}", "bad"
-        else:
-            sentence = f"Every arm's {names} is above its {name} control with the interval clear of zero."
-            verdict, tone = "holds", "good"
-        findings.append(Finding(f"Control: {name}", verdict, tone, sentence, lines=tuple(smallest)))
-    return findings
-
-
-def _about_ceilings(results: Results) -> list[Finding]:
-    """How much of what tokenizer and pixel decoder could draw at best is reached."""
-    findings = []
-    for measure in dict.fromkeys(g.measure for g in results.ceilings):
-        shown = _Shown(measure, results.display(measure))
-        gaps = [g for g in results.ceilings if g.measure == measure]
-        first = next((g for g in gaps if g.arm == results.frame.study.default), gaps[0])
-        parts = [
-            f"{g.arm}: {share(g):.0%} ({shown.number(g.score)} of {shown.number(g.floor)})." for g in gaps if g.floor
-        ]
-        sentence = (
-            f"{shown.display.name}: {first.arm} reaches {shown.number(first.score)} where reconstruction by its "
-            f"tokenizer and pixel decoder reaches {shown.number(first.floor)}; difference "
-            f"{shown.interval(first.contrast)}."
-        )
-        findings.append(
-            Finding(
-                "Reconstruction ceiling",
-                f"{share(first):.0%} reached" if first.floor else "nothing to reach",
-                "none",
-                sentence,
-                lines=tuple(parts),
-            )
-        )
-    return findings
-
-
-def _about_statements(results: Results) -> list[Finding]:
-    findings = []
-    for declaration in results.declarations:
-        for declared in declaration.statements:
-            axis, measure = str(declared["axis"]), results.scores.find(str(declared["score"]))
-            if axis not in results.frame.study.axes or measure is None:
-                continue
-            effects = [e for e in results.effects.main(measure) if e.axis == axis and e.contrast.known]
-            findings += [_statement(results, declared, effect) for effect in effects]
-            if not effects:
-                findings.append(_same_everywhere(results, declared, measure))
-    return findings
-
-
-def _same_everywhere(results: Results, declared: dict[str, str], measure: Measure) -> Finding:
-    """A statement for which there is nothing to compare: all runs score alike, or an arm that it needs has no run."""
-    levels = results.frame.study.axes[str(declared["axis"])]
-    words = {"first": levels[0], "second": " or ".join(levels[1:]), "higher": levels[0], "lower": levels[-1]}
-    text = str(declared["same"]).format(**words)
-    shown, cube = _Shown(measure, results.display(measure)), results.scores.cube(measure)
-    means = {round(v, 9) for arm in results.frame.arms for v in (cube.run_means(arm) if cube else {}).values()}
-    why = f"every run scores {shown.number(means.pop())}" if len(means) == 1 else "an arm that this needs has no run"
-    title = str(declared.get("title", shown.display.name))
-    return Finding(title, "no evidence", "none", f"{text[:1].upper()}{text[1:]}: {shown.display.name}, {why}.")
-
-
-def _statement(results: Results, declared: dict[str, str], effect: Effect) -> Finding:
-    shown = _Shown(effect.measure, results.display(effect.measure))
-    c = effect.contrast
-    higher, lower = (effect.subject, effect.against) if c.estimate > 0 else (effect.against, effect.subject)
-    cube = results.scores.cube(effect.measure)
-    mine, other = _arms_of(results, effect)
-    means: Callable[[list[str]], float] = lambda arms: average(  # noqa: E731
-        {i: average(cube.run_means(a)) for i, a in enumerate(arms)} if cube else {}
-    )
-    pair = {effect.subject: shown.number(means(mine)), effect.against: shown.number(means(other))}
-    sign = 1 if c.estimate > 0 else -1
-    title = str(declared.get("title", f"{effect.axis} on {shown.display.name}"))
-    words = {"higher": higher, "lower": lower, "first": effect.against, "second": effect.subject}
-    detail = f"{shown.display.name} {pair[higher]} against {pair[lower]}"
-    if effect.verdict in ("helps", "hurts"):
-        text = str(declared["differ"]).format(**words)
-        sentence = f"{text}: {detail}, by {shown.number(abs(c.estimate))} {shown.interval(c, sign)}."
-        verdict, tone = "yes", "good"
-    else:
-        text = str(declared["same"]).format(**words)
-        sentence = (
-            f"{text[:1].upper()}{text[1:]}: {detail} ({shown.number(c.estimate, True)} {shown.interval(c)}){_alone(c)}"
-        )
-        seen = f"; this design would have seen {shown.number(c.detectable)}." if math.isfinite(c.detectable) else "."
-        sentence, verdict, tone = sentence + seen, effect.verdict, "none"
-    return Finding(title, verdict, tone, sentence, lines=("Exploratory: outside the declared family.",))
-
-
 def warnings(results: Results) -> list[str]:
     """What a reader must know before believing a finding: what is unfinished, unmatched or unequal."""
     found = list(results.frame.notes)
     for declaration in results.declarations:
-        if declaration.match:
-            found += mismatches(results, declaration.match).values()
+        unmatched = list(mismatches(results, declaration.match).values()) if declaration.match else []
+        found += unmatched[:1]
+        if len(unmatched) > 1:
+            found[-1] += f" The same holds for {len(unmatched) - 1} more arms: see the table of the {declaration.name}."
     counts = cost(results.frame, "examples_understanding")
     base = average(counts.get(results.frame.study.default, {}))
     for arm in results.frame.study.others:

@@ -96,10 +96,13 @@ class _Builder:
 
     def _arm(self, arm: str) -> Cell:
         done, planned = len(self.results.frame.done(arm)), len(self.results.frame.seeds)
-        if done == planned:
-            return Cell(text=arm)
-        note = "no finished run" if not done else f"{done} of {planned} seeds finished"
-        return Cell(text=arm, notes=(self.notes.letter(f"{arm}: {note}."),))
+        texts = []
+        if done != planned:
+            texts.append(f"{arm}: {'no finished run' if not done else f'{done} of {planned} seeds finished'}.")
+        moved = (self.study.extra.get("notes") or {}).get(arm)
+        if moved:
+            texts.append(str(moved))
+        return Cell(text=arm, notes=tuple(self.notes.letter(text) for text in texts))
 
     def _axes(self, declared: Mapping[str, Any]) -> Made:
         wanted = declared["axes"]
@@ -180,7 +183,9 @@ class _Builder:
         self, cells: dict[str, Cell], match: Mapping[str, Any], values: dict[str, dict[int, float]]
     ) -> None:
         for arm, text in mismatches(self.results, match, values).items():
-            cells[arm] = replace(cells[arm], notes=(*cells[arm].notes, self.notes.letter(text)))
+            text = text.removeprefix(f"{arm} ")  # the row says whose it is, and arms that agree share the note
+            note = self.notes.letter(text[:1].upper() + text[1:])
+            cells[arm] = replace(cells[arm], notes=(*cells[arm].notes, note))
 
     def _score(self, declared: Mapping[str, Any]) -> Made:
         measure = self.results.scores.find(declared["score"])
@@ -239,7 +244,7 @@ class _Builder:
         needs = declared.get("needs")
         if needs and average(cost(self.results.frame, needs).get(arm, {})) == 0:
             what = str(needs).removeprefix("examples_")
-            return (self.notes.letter(f"{arm} trains on no {what} examples, so it has no {measure.benchmark} score."),)
+            return (self.notes.letter(f"Trained on no {what} examples, so there is no {measure.benchmark} score."),)
         return (self.notes.letter(f"{arm} was not scored on {measure.benchmark}."),)
 
     def _equal_flops(self, declared: Mapping[str, Any]) -> Made:

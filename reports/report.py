@@ -13,7 +13,7 @@ from reports.examples import choose_examples
 from reports.figures.curves import draw_curves
 from reports.figures.forest import draw_forest
 from reports.figures.samples import choose_samples, draw_samples
-from reports.findings import Finding, find, warnings
+from reports.findings import find, warnings
 from reports.frame import load
 from reports.html.page import Rendered, build_page
 from reports.layout import build_tables
@@ -24,6 +24,7 @@ from reports.render.latex import PREAMBLE, render_latex
 from reports.render.markdown import render_markdown
 from reports.results import Results, analyse
 from reports.table import Table
+from reports.wording import Finding
 
 
 @dataclass(frozen=True)

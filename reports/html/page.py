@@ -24,11 +24,12 @@ from reports.audit import Check
 from reports.examples import Album
 from reports.figures.samples import Grid
 from reports.figures.style import Figure
-from reports.findings import Finding, warnings
+from reports.findings import warnings
 from reports.render.latex import PREAMBLE
 from reports.render.numbers import plain
 from reports.results import Results
 from reports.table import Table, common_unit
+from reports.wording import Finding
 
 BUDGET = 2_000_000  # bytes of pictures in a page
 SMALL = 6_000  # a PNG up to this size is embedded as it is

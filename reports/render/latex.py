@@ -48,7 +48,7 @@ SPECIAL = {
     "µ": r"$\mu$", "μ": r"$\mu$", "°": r"$^\circ$", "`": "{`}", "'": "{'}", "-": "{-}", "²": r"$^2$",
     "³": r"$^3$", "\u00a0": "~",
 }  # fmt: skip
-WIDTH = 118  # characters of footnotesize that fit a page of 6.5 inches, by trial with pdflatex
+WIDTH = 142  # characters of footnotesize: a page of 6.5 inches holds 118, and \lvfit may shrink a panel to five sixths
 
 
 def escape(text: object, limit: int = 0) -> str:
@@ -131,7 +131,7 @@ def _width(table: Table, column: Column) -> float:
             widest = max(widest, 0.72 * len(interval(column, cell.interval.low, cell.interval.high)))
         if cell.mean is not None:
             widest = max(widest, len(number(column, cell.mean)) + (4 if cell.spread is not None else 0))
-        widest = max(widest, len(plain(cell.text, 40)))
+        widest = max(widest, 0.8 * len(plain(cell.text, 60)))
     return widest + 1.6
 
 
@@ -180,7 +180,7 @@ def _cell(row: Row, column: Column) -> str:
     if cell.check is not None:
         return (r"\cmark" if cell.check else r"\xmark") + notes
     if cell.mean is None:
-        text = escape(cell.text, 40)
+        text = escape(cell.text, 60)
         return (rf"\same{{{text}}}" if cell.muted else text) + notes
     text = number(column, cell.mean, column.signed).replace("−", "$-$")
     text = {1: rf"\textbf{{{text}}}", 2: rf"\second{{{text}}}"}.get(cell.rank, text)
