@@ -18,7 +18,7 @@ class Browser:
     """One page; `requests` and `errors` fill while it is open."""
 
     def __init__(self, url: str, width: int = 1280, height: int = 900) -> None:
-        self.profile = tempfile.TemporaryDirectory()
+        self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_read, self.write = os.pipe()
         self.read, to_write = os.pipe()
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--mute-audio"]
