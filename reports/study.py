@@ -6,6 +6,7 @@ at least `name`, `axes`, `arms`, `default` and `headline`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,13 +113,14 @@ def _axis_levels(axis: str, declared: Any, path: Path) -> tuple[str, ...]:
 
 
 def _voids(declared: Any) -> tuple[Void, ...]:
+    """Void entries: rules (`when`) or removed arms (`arm`), with `why`; a list of levels means any of them."""
     voids = []
     for entry in declared or []:
-        levels = entry.get("arm") or entry.get("when") or entry.get("levels") or {}
-        if isinstance(levels, Mapping):
-            flat = {str(a): level_name(v) for a, v in levels.items() if not isinstance(v, (list, tuple))}
-            if flat:
-                voids.append(Void(flat, str(entry.get("why", "no reason was given"))))
+        levels = entry.get("when") or entry.get("arm") or entry.get("levels") or {}
+        choices = [v if isinstance(v, (list, tuple)) else [v] for v in levels.values()]
+        for combination in itertools.product(*choices) if levels else []:
+            flat = {str(a): level_name(v) for a, v in zip(levels, combination, strict=True)}
+            voids.append(Void(flat, str(entry.get("why", "no reason was given"))))
     return tuple(voids)
 
 

@@ -125,3 +125,13 @@ def test_a_half_finished_study(study_folder: Path, tmp_path: Path) -> None:
     results = analyse(frame)
     assert results.effects.arm(results.headline, "tokens=pooled").contrast.n_seeds == 2  # type: ignore
     assert results.effects.arm(results.headline, "llm=frozen").verdict == "not estimable"  # type: ignore
+
+
+def test_a_void_rule_leaves_its_last_axis_without_a_level(small: Path) -> None:
+    why = "an adapter has no visual loss"
+    edit(small, void=[{"when": {"regime": ["adapter"], "target": "continuous"}, "why": why}])
+    study = load(small).study
+    assert study.level("regime=adapter", "target") is None
+    assert study.void_reason("regime=adapter", "target") == why
+    assert study.level("target=continuous", "regime") == "unified"
+    assert study.differences("regime=adapter", "default") == ["regime"]
