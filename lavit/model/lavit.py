@@ -117,19 +117,26 @@ class LaVIT(nn.Module):
         logits = self.llm.lm_head(hidden[batch.text_at])
         return F.cross_entropy(logits, batch.text_ids, reduction="none") * batch.text_weights
 
-    def visual_loss(self, hidden: Tensor, batch: SequenceBatch, store: VisualStore) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the images that the batch writes."""
+    def visual_loss(
+        self, hidden_PW: Tensor, rows_P: Tensor, store: VisualStore
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the images that are written.
+
+        Args:
+            hidden_PW: the hidden states that predict, image after image.
+            rows_P: row of ``store`` that each of them predicts, -1 where the image ends.
+            store: the visual tokens.
+        """
         assert self.head is not None, "this arm has no visual loss"
-        row = batch.predict_row
-        ends = row < 0
-        place = store.places_M[row.clamp_min(0)].masked_fill(ends, self.head.places)
+        ends = rows_P < 0
+        keep = rows_P.clamp_min(0)
+        place = store.places_M[keep].masked_fill(ends, self.head.places)
         starts = torch.ones_like(ends)
         starts[1:] = ends[:-1]
         last = torch.full_like(place, -1)
         last[1:] = place[:-1]
         last[starts] = -1
-        keep = row.clamp_min(0)
-        return self.head.loss(hidden[batch.predict_at], place, last, store.codes_M[keep], store.vectors_MD[keep])
+        return self.head.loss(hidden_PW, place, last, store.codes_M[keep], store.vectors_MD[keep])
 
 
 def build_lavit(

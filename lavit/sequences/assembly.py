@@ -133,6 +133,29 @@ class SequenceBuilder:
         return sequence
 
 
+def buckets(sequences: list[Sequence], overhead: int) -> list[list[Sequence]]:
+    """Cut sequences of mixed length into batches such that padding costs least.
+
+    The cut is the best there is (dynamic programming over the lengths in order); sequences of equal length keep
+    their order.
+
+    Args:
+        sequences: of one step.
+        overhead: what one more batch costs, in padded positions; a GPU wants it high, a CPU low.
+    """
+    ordered = sorted(sequences, key=lambda sequence: len(sequence.ids))
+    count = len(ordered)
+    cost, cut = [0] + [0] * count, [0] * (count + 1)
+    for end in range(1, count + 1):
+        width = len(ordered[end - 1].ids)
+        cost[end], cut[end] = min((cost[start] + overhead + (end - start) * width, start) for start in range(end))
+    parts = []
+    while count:
+        parts.append(ordered[cut[count] : count])
+        count = cut[count]
+    return parts[::-1]
+
+
 def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:
     """Pad on the right and turn positions into flat indices into [B*T]."""
     lengths = [len(s.ids) for s in sequences]

@@ -22,12 +22,14 @@ from lavit.language import TextTokenizer, load_llm
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.lavit import LaVIT, build_lavit
 from lavit.model.vision_language import answer_questions, write_captions
-from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, collate
+from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, buckets, collate
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
 from lavit.stages.training import StageModule, step_generator
 
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
+EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight")
+HIDDEN = ("llm.model.layers.", "projector.", "vector_in.", "head.mix.")
 
 
 class ArmModule(StageModule):
@@ -59,15 +61,14 @@ class ArmModule(StageModule):
     # -- data ---------------------------------------------------------------------------------------------------
 
     def batch(self, step: int) -> list[SequenceBatch]:
-        """Two buckets by length: captions with images to write, questions with text."""
+        """The step's sequences, in batches of similar length."""
         train = self.config.train
-        short = self.caption_sequences(step, train.captions)
+        parts = self.caption_sequences(step, train.captions)
         if self.model.head is not None:
-            short += self.generation_sequences(step, train.generation)
-        long = self.question_sequences(step, train.questions, train.per_image) + self.text_sequences(
-            step, train.text
-        )
-        return [collate(part) for part in (short, long) if part]
+            parts += self.generation_sequences(step, train.generation)
+        parts += self.question_sequences(step, train.questions, train.per_image)
+        parts += self.text_sequences(step, train.text)
+        return [collate(bucket) for bucket in buckets(parts, train.bucket_overhead)]
 
     def caption_sequences(self, step: int, count: int) -> list[Sequence]:
         """Image first, then one of its captions, drawn by the step."""
@@ -109,38 +110,45 @@ class ArmModule(StageModule):
 
     def loss(self, batch: list[SequenceBatch], step: int) -> tuple[Tensor, dict[str, Any]]:
         """Weighted sum of the text losses and the visual loss."""
-        total = torch.zeros((), device=self.device)
-        metrics: dict[str, Any] = {}
+        store = self.store.pin(self.device)
         text = torch.zeros((), device=self.device)
+        predicting, rows = [], []
         for part in batch:
             part = part.to(self.device)
-            hidden = self.model.hidden(part, self.store.pin(self.device))
+            hidden = self.model.hidden(part, store)
             if len(part.text_at):
                 text = text + self.model.text_loss(hidden, part).sum()
-            if len(part.predict_at):
-                visual, metrics = self.model.visual_loss(hidden, part, self.store)
-                total = total + self.weights.generation * visual
-                metrics = {f"visual_{name}": value for name, value in metrics.items()}
+            predicting.append(hidden[part.predict_at])
+            rows.append(part.predict_row)
             self.count(part)
-        return total + text, {"text": text.detach(), **metrics}
+        metrics: dict[str, Any] = {"text": text.detach()}
+        if self.model.head is None:
+            return text, metrics
+        visual, parts = self.model.visual_loss(torch.cat(predicting), torch.cat(rows), store)
+        metrics |= {f"visual_{name}": value for name, value in parts.items()}
+        return text + self.weights.generation * visual, metrics
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Matrices with weight decay, everything else without; the LLM's rate may be scaled (``llm.lr_scale``)."""
+        """Groups by kind of weight; the LLM's rate may be scaled (``llm.lr_scale``).
+
+        Matrices decay, embeddings and vectors do not. Matrices between hidden states are marked ``orthogonal``, those
+        that read or write a vocabulary (text, codes, places) are not: their rows are learned one by one.
+        """
         scale = float(self.config.llm.lr_scale)
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        groups: dict[tuple[bool, bool, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                decays = parameter.ndim > 1 and not name.endswith(
-                    ("marks.weight", "code_rows.weight", "place.weight")
-                )
-                groups.setdefault((name.startswith("llm."), decays), []).append(parameter)
+                decays = parameter.ndim > 1 and not name.endswith(EMBEDDINGS)
+                hidden = decays and name.startswith(HIDDEN)
+                groups.setdefault((name.startswith("llm."), decays, hidden), []).append(parameter)
         return [
             {
                 "params": parameters,
                 "lr_scale": scale if own else 1.0,
+                "orthogonal": hidden,
                 **({} if decays else {"weight_decay": 0.0}),
             }
-            for (own, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+            for (own, decays, hidden), parameters in sorted(groups.items(), key=lambda item: item[0])
         ]
 
     # -- ledger -------------------------------------------------------------------------------------------------

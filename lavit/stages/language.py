@@ -21,7 +21,7 @@ from lavit.language.text import TextTokenizer
 from lavit.ledger import TRAINED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.decoding import greedy_text
 from lavit.model.lavit import seeded
-from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, collate
+from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, buckets, collate
 from lavit.stages.arm import scale_weights
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
@@ -66,7 +66,16 @@ class LanguageModule(StageModule):
             )
         ]
         parts.append(scale_weights(grounded, 2.0))
-        return [collate(part) for part in (parts[0] + parts[1], parts[2]) if part]
+        return [collate(bucket) for bucket in buckets(sum(parts, []), config.bucket_overhead)]
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The layers' matrices apart from embeddings, output rows and norms (for Muon)."""
+        hidden = [p for p in self.llm.model.layers.parameters() if p.ndim > 1]
+        known = set(map(id, hidden))
+        return [
+            {"params": hidden, "orthogonal": True},
+            {"params": [p for p in self.llm.parameters() if id(p) not in known]},
+        ]
 
     def loss(self, batch: list[SequenceBatch], step: int) -> tuple[Tensor, dict[str, Any]]:
         """Weighted cross-entropy of the supervised tokens."""
@@ -130,7 +139,9 @@ def run(context: StageContext) -> None:
         module,
         context,
         config.steps,
-        OptimizerConfig(lr=config.lr, warmup=min(100, config.steps // 10), schedule="cosine"),
+        OptimizerConfig(
+            lr=config.lr, warmup=min(100, config.steps // 10), schedule="cosine", method=config.optimizer
+        ),
     )
     module.text.save(context.out / "tokenizer.json")
     save_llm(module.llm, config, context.out)

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lavit.stages.context import StageContext
+from lavit.stages.muon import Muon
 
 SAVE_EVERY_S = 5.0  # an interrupted stage loses at most this much work
 HISTORY_EVERY = 10  # steps between two points of the training curves
@@ -35,10 +36,12 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and its schedule.
+    """The optimizer and its schedule.
 
     Attributes:
         lr: peak learning rate; parameter groups may scale it by their own ``lr_scale``.
+        method: ``adamw``, or ``muon`` for the groups that are marked ``orthogonal`` and AdamW for the others.
+        orthogonal_lr_scale: with muon, the learning rate of those groups in units of the others'.
         weight_decay: decoupled weight decay of groups that do not set their own.
         betas: AdamW's decay rates.
         clip: largest gradient norm, 0 for no clipping.
@@ -52,6 +55,12 @@ class OptimizerConfig:
     clip: float = 1.0
     warmup: int = 20
     schedule: str = "constant"
+    method: str = "adamw"
+    orthogonal_lr_scale: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.method not in ("adamw", "muon"):
+            raise ValueError(f"optimizer.method={self.method!r} is unknown; choose adamw or muon")
 
     def factor(self, step: int, steps: int) -> float:
         """Multiplier of the peak rate at local ``step`` of ``steps``."""
@@ -89,7 +98,7 @@ class StageModule(L.LightningModule):
         raise TypeError(f"{type(self).__name__} does not define loss(batch, step)")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Optimizer groups; a group's ``lr_scale`` multiplies the learning rate."""
+        """Optimizer groups; ``lr_scale`` multiplies a group's rate, ``orthogonal`` marks hidden matrices (for Muon)."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def validate(self, step: int) -> dict[str, float]:
@@ -110,14 +119,17 @@ class StageModule(L.LightningModule):
         return total
 
     def configure_optimizers(self) -> Any:
-        """AdamW over :meth:`parameter_groups`, with the schedule that :func:`fit` was given."""
+        """The optimizer over :meth:`parameter_groups`, with the schedule that :func:`fit` was given."""
         config, steps, start = self.optimizer_config, self.local_steps, self.local_start
         groups = []
         for group in self.parameter_groups():
             options = dict(group)
             scale = options.pop("lr_scale", 1.0)
+            if config.method == "muon" and options.get("orthogonal"):
+                scale *= config.orthogonal_lr_scale
             groups.append({"lr": config.lr * scale, "weight_decay": config.weight_decay, **options})
-        optimizer = torch.optim.AdamW(groups, betas=config.betas)
+        method = Muon if config.method == "muon" else torch.optim.AdamW
+        optimizer = method(groups, betas=config.betas)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: config.factor(start + step, steps)
         )
@@ -241,7 +253,7 @@ def fit(
         module: what to train. Its ``batch`` is asked for steps ``first_step`` … ``first_step + steps - 1``.
         context: the stage's context; curves go to ``out/history.jsonl``, the resumable state to ``out/resume``.
         steps: optimizer steps of this stage.
-        optimizer: AdamW and schedule; the schedule counts from this stage's first step.
+        optimizer: method, rates and schedule; the schedule counts from this stage's first step.
         first_step: global step at which this stage begins (a cool-down goes on where its trunk stopped).
         validate_at: local steps after which ``module.validate`` is called.
         warm_start: a state file whose optimizer moments and weights to begin with (a cool-down's trunk).

@@ -92,7 +92,7 @@ def test_frozen_means_bit_identical_while_the_rest_learns(
         [builder.caption(store.rows(0), "a red circle"), builder.generation("a blue square", store.rows(2))]
     )
     hidden = model.hidden(batch, store)
-    (model.text_loss(hidden, batch).sum() + model.visual_loss(hidden, batch, store)[0]).backward()
+    (model.text_loss(hidden, batch).sum() + model.visual_loss(hidden[batch.predict_at], batch.predict_row, store)[0]).backward()
     optimizer.step()
     assert weights_hash(model.llm) == before
     assert not torch.equal(model.projector[0].weight, start)
