@@ -1,4 +1,4 @@
-"""The vision encoder: a small ViT with a convolutional stem.
+"""The vision encoder: a small ViT, with a convolutional stem unless it is given none.
 
 What leaves it are the outputs of the last block, before any final norm, one row a patch, as in LaVIT.
 It is trained once (``lavit.stages.vision``) and frozen ever after.
@@ -23,11 +23,11 @@ class VisionEncoder(nn.Module):
 
     Args:
         image_size: side of the square images, in pixels.
-        patch: side of a patch, in pixels; a power of two, because each convolution of the stem halves the side.
+        patch: side of a patch, in pixels; with a stem a power of two, because each of its convolutions halves the side.
         width: channels C of the features.
         blocks: transformer blocks after the stem.
         heads: attention heads.
-        stem: channels after each halving convolution but the last, which gives ``width``.
+        stem: channels after each halving convolution but the last, which gives ``width``; empty for none, a plain ViT.
         mlp_ratio: hidden width of the blocks' MLPs in units of ``width``.
     """
 
@@ -44,7 +44,7 @@ class VisionEncoder(nn.Module):
         super().__init__()
         if image_size % patch:
             raise LavitError(f"vision.encoder.patch={patch} does not divide the image size {image_size}")
-        if 2 ** (len(stem) + 1) != patch:
+        if stem and 2 ** (len(stem) + 1) != patch:
             raise LavitError(
                 f"vision.encoder.stem={list(stem)} has {len(stem)} widths and halves the image {len(stem) + 1} times, "
                 f"which makes patches of {2 ** (len(stem) + 1)}, not vision.encoder.patch={patch}"
@@ -54,10 +54,10 @@ class VisionEncoder(nn.Module):
         self.num_patches = self.grid**2
         layers: list[nn.Module] = []
         channels = 3
-        for wide in [*stem, width]:
+        for wide in [*stem, width] if stem else []:
             layers += [nn.Conv2d(channels, wide, 3, stride=2, padding=1), nn.GELU()]
             channels = wide
-        self.stem = nn.Sequential(*layers, nn.Conv2d(width, width, 1))
+        self.stem = nn.Sequential(*layers, nn.Conv2d(width, width, 1)) if stem else None
         # Beside the stem, the plain linear patch embedding of a ViT: it carries pixels into the residual stream as they
         # are, which the convolutions learn to do only slowly.
         self.linear = nn.Linear(patch * patch * 3, width)
@@ -69,8 +69,9 @@ class VisionEncoder(nn.Module):
     def forward(self, images_BHWC: Tensor | np.ndarray) -> Tensor:
         """Features [B, N, C] of uint8 images [B, H, W, 3]."""
         pixels_BHWC = scale_pixels(images_BHWC).to(self.place_NC.device)
-        x_BCHW = self.stem(pixels_BHWC.permute(0, 3, 1, 2))
-        x_BNC = x_BCHW.flatten(2).transpose(1, 2) + self.linear(patchify(pixels_BHWC, self.patch)) + self.place_NC
+        x_BNC = self.linear(patchify(pixels_BHWC, self.patch)) + self.place_NC
+        if self.stem is not None:
+            x_BNC = self.stem(pixels_BHWC.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2) + x_BNC
         for block in self.blocks:
             x_BNC = block(x_BNC)
         return x_BNC

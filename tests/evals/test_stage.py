@@ -14,6 +14,8 @@ from tiny_corpus import Oracle, TinyCorpus
 import lavit.data
 import lavit.model
 from evals import stage
+from evals.curve import score_curve
+from evals.errors import EvaluationError
 from evals.records import load_records
 from evals.runner import build_suite
 from lavit.stages.context import StageContext
@@ -48,11 +50,23 @@ def test_the_stage_writes_what_others_read(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(lavit.data, "build", lambda node: TinyCorpus())
     monkeypatch.setattr(lavit.model, "load", lambda folders: Oracle())
     told = []
+    for name, said in (("pretrain", "nothing"), ("cooldown", None)):
+        (tmp_path / name).mkdir()
+        with open(tmp_path / name / "validation.jsonl", "w") as file:
+            for index in range(8):
+                question = TinyCorpus().questions("val", [index], 1)[0][0]
+                common = {"step": 4 if said else 6, "flops": 10.0 if said else 15.0, "index": index}
+                truth = TinyCorpus().captions("val", [index])[0][0]
+                lines = [
+                    {**common, "benchmark": "caption", "question_id": None, "prediction": said or truth},
+                    {**common, "benchmark": "vqa", "question_id": question.id, "prediction": said or question.answer},
+                ]
+                file.writelines(json.dumps(line) + "\n" for line in lines)
     context = StageContext(
         stage="evaluate",
         config=compose("smoke"),
         seed=1,
-        inputs={"cooldown": tmp_path / "cooldown"},
+        inputs={name: tmp_path / name for name in ("pretrain", "cooldown")},
         out=tmp_path / "out",
         progress=lambda step, total, metrics: told.append((step, total)),
     )
@@ -60,6 +74,7 @@ def test_the_stage_writes_what_others_read(tmp_path, monkeypatch) -> None:
     out = context.out
     assert {path.name for path in out.iterdir()} == {
         "config.json",
+        "curve.jsonl",
         "drawings-t2i.safetensors",
         "images",
         "ledger.json",
@@ -74,6 +89,20 @@ def test_the_stage_writes_what_others_read(tmp_path, monkeypatch) -> None:
     assert json.loads((out / "ledger.json").read_text())["flops"] == 0
     assert len(load_records(out / "records.parquet")) > 100
     assert told[-1][0] == told[-1][1]
+    curve = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
+    at = {(point["step"], point["flops"], point["name"]): point["value"] for point in curve}
+    assert at[4, 10.0, "val/caption/CIDEr"] == at[4, 10.0, "val/vqa/accuracy"] == 0
+    assert at[6, 15.0, "val/caption/CIDEr"] > 3 and at[6, 15.0, "val/vqa/accuracy"] == 1
+
+
+def test_a_curve_that_answers_what_was_not_asked_is_refused(tmp_path) -> None:
+    line = {"step": 1, "flops": 1.0, "benchmark": "vqa", "index": 0, "question_id": "val-0-mood-0", "prediction": "x"}
+    (tmp_path / "validation.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(EvaluationError, match="val-0-mood-0"):
+        score_curve([tmp_path / "validation.jsonl"], TinyCorpus())
+    (tmp_path / "validation.jsonl").write_text(json.dumps({**line, "benchmark": "taste"}) + "\n")
+    with pytest.raises(EvaluationError, match="taste"):
+        score_curve([tmp_path / "validation.jsonl"], TinyCorpus())
 
 
 def test_benchmarks_and_metrics_import_nothing_heavy_or_downstream() -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lavit.language import TextTokenizer
-from lavit.sequences import Sequence, SequenceBuilder, collate
+from lavit.sequences import Sequence, SequenceBuilder, buckets, collate
 from lavit.stages.arm import scale_weights
 
 TEXTS = [
@@ -69,3 +71,22 @@ def test_weights_of_a_group_sum_to_one_whatever_its_lengths(builder: SequenceBui
 def test_lengths_count_real_positions(builder: SequenceBuilder) -> None:
     batch = collate([Sequence().text([5, 6, 7]), Sequence().text([5])])
     assert batch.positions == 4 and batch.ids_BT.shape == (2, 3)
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=9), st.integers(0, 80))
+def test_buckets_keep_every_sequence_and_no_cut_costs_less(lengths: list[int], overhead: int) -> None:
+    parts = buckets([Sequence().text([number] * length) for number, length in enumerate(lengths)], overhead)
+    assert sorted(s.ids[0] for part in parts for s in part) == list(range(len(lengths)))
+
+    def cost(cut: list[list[int]]) -> int:
+        return sum(overhead + len(part) * max(part) for part in cut)
+
+    ordered, cuts = sorted(lengths), []
+    for bits in range(2 ** (len(lengths) - 1)):
+        cuts.append([[ordered[0]]])
+        for place, length in enumerate(ordered[1:]):
+            if bits >> place & 1:
+                cuts[-1].append([length])
+            else:
+                cuts[-1][-1].append(length)
+    assert cost([[len(s.ids) for s in part] for part in parts]) == min(map(cost, cuts))

@@ -24,6 +24,9 @@ class Regression(StageModule):
         self.dies_at, self.poison_at = dies_at, poison_at
         self.register_buffer("seen", torch.zeros(1, dtype=torch.float64))
 
+    def parameter_groups(self) -> list[dict]:
+        return [{"params": [self.line.weight], "orthogonal": True}, {"params": [self.line.bias]}]
+
     def batch(self, step: int) -> torch.Tensor:
         return torch.randn(8, 4, generator=step_generator(1, step))
 
@@ -53,11 +56,12 @@ def save_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "cooldown"])
+@pytest.mark.parametrize("method", ["adamw", "muon"])
 @pytest.mark.parametrize("dies_at", [3, 27, 45])
 def test_training_that_died_ends_with_the_bits_of_training_that_did_not(
-    tmp_path: Path, schedule: str, dies_at: int
+    tmp_path: Path, schedule: str, method: str, dies_at: int
 ) -> None:
-    optimizer = OptimizerConfig(lr=0.01, warmup=5, schedule=schedule)
+    optimizer = OptimizerConfig(lr=0.01, warmup=5, schedule=schedule, method=method)
     whole = fit(Regression(), context(tmp_path / "whole"), 60, optimizer, validate_at=(20, 60))
     with pytest.raises(OSError, match="plug"):
         fit(Regression(dies_at), context(tmp_path / "died"), 60, optimizer, validate_at=(20, 60))
