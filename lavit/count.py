@@ -77,6 +77,7 @@ def arm(config: Config, inputs: Mapping[str, Config]) -> Modules:
         "places_implied": visual.places_implied,
         "positions": inputs["tokenizer"]["tokenizer"]["positions"],
         "feature_dim": visual.feature_dim,
+        "place_patches_MN": None,  # initial values count nothing
     }
     target = locate(config["target"]["_target_"]) if config["regime"]["generation"] else None
     codebook = torch.empty(visual.codebook_size, visual.code_dim)

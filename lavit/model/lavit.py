@@ -31,7 +31,7 @@ class LaVIT(nn.Module):
         head: what is predicted at visual positions; None for arms without a visual loss.
         codebook_KD: the tokenizer's codebook, fixed.
         feature_dim: width of the tokenizer's merged features.
-        places: number of places a token may have.
+        place_MW: initial embeddings of the places that a token may have.
         llm_trainable: False freezes every weight of ``llm``.
         seed: each new part draws its weights from (seed, its name), so that arms share what they have in common.
     """
@@ -44,7 +44,7 @@ class LaVIT(nn.Module):
         head: VisualHead | None,
         codebook_KD: Tensor,
         feature_dim: int,
-        places: int,
+        place_MW: Tensor,
         llm_trainable: bool,
         seed: int = 0,
     ):
@@ -61,9 +61,7 @@ class LaVIT(nn.Module):
         with seeded(seed, "projector"):
             # LaVIT trains a copy of its merger here; at this size a two-layer projector stands in for it.
             self.projector = nn.Sequential(nn.Linear(feature_dim, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-        with seeded(seed, "place"):
-            self.place = nn.Embedding(places, width)
-            nn.init.normal_(self.place.weight, std=scale)
+        self.place = nn.Embedding.from_pretrained(place_MW.clone(), freeze=False)
         self.vector_in: nn.Linear | None = None
         self.code_rows: nn.Embedding | None = None
         if head is not None:
@@ -151,21 +149,42 @@ def build_lavit(
 
     Args:
         llm: the text LLM.
-        tokenizer: ``num_places``, ``places_implied``, ``positions`` and ``feature_dim`` of the visual tokenizer.
+        tokenizer: ``num_places``, ``places_implied``, ``positions``, ``feature_dim`` and ``place_patches_MN`` of the
+            visual tokenizer.
         codebook_KD: its codebook.
         target: class of the visual target, None for arms without a visual loss.
         llm_trainable: whether the LLM's own weights learn.
         seed: of the new parts' initial weights.
     """
     places, implied = int(tokenizer["num_places"]), bool(tokenizer["places_implied"])
+    width = llm.config.hidden_size
     head = None
     if target is not None:
-        width = llm.config.hidden_size
         with seeded(seed, "target"):
             objective = target(width, codebook_KD)
         with seeded(seed, "head"):
             head = VisualHead(width, objective, places, implied, tokenizer["positions"] == "rank")
-    return LaVIT(llm, head, codebook_KD, int(tokenizer["feature_dim"]), places, llm_trainable, seed)
+    with seeded(seed, "place"):
+        place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * llm.config.initializer_range)
+    return LaVIT(llm, head, codebook_KD, int(tokenizer["feature_dim"]), place_MW, llm_trainable, seed)
+
+
+def place_embeddings(places: int, width: int, patches_MN: Tensor | None, std: float) -> Tensor:
+    """Initial embeddings of places [M, W]: the sum of a vector for the row and one for the column.
+
+    So that what is learned of one place ("left") holds in its whole column at once.
+
+    Args:
+        places: number of places M.
+        width: of the embeddings.
+        patches_MN: share of each patch of a square grid in each place; None for ranks, which have no row or column.
+        std: of a row's or column's vector.
+    """
+    if patches_MN is None:
+        return torch.randn(places, width) * std
+    side = round(patches_MN.shape[1] ** 0.5)
+    row_GW, column_GW = torch.randn(2, side, width) * std
+    return patches_MN @ (row_GW[:, None] + column_GW[None]).flatten(0, 1)
 
 
 @contextmanager

@@ -231,10 +231,8 @@ class ArmModule(StageModule):
 def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
     """The model of an arm, with initial weights, from its config and its shared stages."""
     target = import_target(config.target._target_) if config.regime.generation else None
-    shape = {
-        name: getattr(visual, name, "place")
-        for name in ("num_places", "places_implied", "positions", "feature_dim")
-    }
+    names = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")
+    shape = {name: getattr(visual, name) for name in names}
     codebook = visual.lookup(torch.arange(visual.codebook_size)).detach()
     return build_lavit(load_llm(language), shape, codebook, target, bool(config.llm.trainable), seed)
 

@@ -72,6 +72,11 @@ class Tokenizer(nn.Module):
         self.vision = vision
 
     @property
+    def place_patches_MN(self) -> Tensor | None:
+        """Share of each patch in each place, rows sum to 1; None where models are not told places but ranks."""
+        return self.layout.gather_MN if self.decoder.uses_places else None
+
+    @property
     def feature_mean(self) -> Tensor:
         """Mean [C] of the vision features over the training images (0 where they are not standardised)."""
         return self.mean_C

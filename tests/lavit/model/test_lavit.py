@@ -5,7 +5,7 @@ import torch
 
 from lavit.language import TextTokenizer, build_llm
 from lavit.model.decoding import generate_images, generate_text
-from lavit.model.lavit import LaVIT, build_lavit, weights_hash
+from lavit.model.lavit import LaVIT, build_lavit, place_embeddings, weights_hash
 from lavit.model.visual_head import ContinuousTarget, DiscreteTarget
 from lavit.sequences import SequenceBuilder, VisualStore, collate
 
@@ -45,6 +45,7 @@ def make(
     torch.manual_seed(0)
     llm = build_llm(CONFIG, len(builder.text))
     shape = {"num_places": PLACES, "places_implied": implied, "positions": positions, "feature_dim": FEATURES}
+    shape["place_patches_MN"] = None if positions == "rank" else torch.eye(PLACES)
     return build_lavit(llm, shape, codebook_KD(), target, not frozen, seed=3).eval()
 
 
@@ -143,3 +144,14 @@ def test_decoding_with_a_cache_agrees_with_the_training_forward(
         logits = model.llm.lm_head(model.hidden(full, store))
     start = len(prompt.ids) - 1
     assert logits[start : start + len(written)].argmax(-1).tolist() == written
+
+
+def test_places_start_as_the_sum_of_their_row_and_their_column() -> None:
+    torch.manual_seed(0)
+    place_MW = place_embeddings(16, 8, torch.eye(16), 1.0).view(4, 4, 8)
+    across = place_MW[:, 1:] - place_MW[:, :1]
+    assert torch.allclose(across, across[:1].expand_as(across), atol=1e-6)
+    assert not torch.allclose(place_MW[0], place_MW[1])
+    torch.manual_seed(0)
+    pooled = place_embeddings(4, 8, torch.eye(4).repeat_interleave(4, 1) / 4, 1.0)
+    assert torch.allclose(pooled, place_MW.reshape(4, 4, 8).mean(1), atol=1e-6)
