@@ -43,7 +43,9 @@ def score_curve(files: Sequence[Path], corpus: Corpus) -> list[Line]:
         if benchmark not in SCORERS:
             raise EvaluationError(f"The learning curve has predictions for an unknown benchmark, {benchmark!r}.")
         metric, score = SCORERS[benchmark]
-        points.append({"step": step, "flops": flops, "name": f"val/{benchmark}/{metric}", "value": score(lines, corpus)})
+        points.append(
+            {"step": step, "flops": flops, "name": f"val/{benchmark}/{metric}", "value": score(lines, corpus)}
+        )
     return points
 
 

@@ -28,9 +28,7 @@ class TextTokenizer:
         """Learn at most ``vocab_size`` tokens (control tokens included) from ``texts``."""
         backend = Tokenizer(models.BPE(unk_token=UNK))
         backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()]
-        )
+        backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()])
         backend.decoder = decoders.Metaspace()
         trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=CONTROL, show_progress=False)
         backend.train_from_iterator(texts, trainer)

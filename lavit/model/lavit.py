@@ -115,9 +115,7 @@ class LaVIT(nn.Module):
         logits = self.llm.lm_head(hidden[batch.text_at])
         return F.cross_entropy(logits, batch.text_ids, reduction="none") * batch.text_weights
 
-    def visual_loss(
-        self, hidden_PW: Tensor, rows_P: Tensor, store: VisualStore
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def visual_loss(self, hidden_PW: Tensor, rows_P: Tensor, store: VisualStore) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the images that are written.
 
         Args:

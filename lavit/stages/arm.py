@@ -76,9 +76,7 @@ class ArmModule(StageModule):
         pick = torch.randint(0, 2**31, (count,), generator=step_generator(self.seed, step, CAPTION)).tolist()
         captions = self.corpus.captions("train", index)
         chosen = [texts[p % len(texts)] for texts, p in zip(captions, pick, strict=True)]
-        parts = [
-            self.builder.caption(self.store.rows(i), text) for i, text in zip(index, chosen, strict=True)
-        ]
+        parts = [self.builder.caption(self.store.rows(i), text) for i, text in zip(index, chosen, strict=True)]
         return scale_weights(parts, self.weights.caption)
 
     def question_sequences(self, step: int, count: int, per_image: int) -> list[Sequence]:
@@ -206,22 +204,14 @@ class ArmModule(StageModule):
         lines = []
         images = index[: curve.captions]
         rows = [self.val_store.rows(i) for i in images]
-        for i, text in zip(
-            images, write_captions(self.model, self.builder, self.val_store, rows), strict=True
-        ):
-            lines.append(
-                {**common, "benchmark": "caption", "index": int(i), "question_id": None, "prediction": text}
-            )
+        for i, text in zip(images, write_captions(self.model, self.builder, self.val_store, rows), strict=True):
+            lines.append({**common, "benchmark": "caption", "index": int(i), "question_id": None, "prediction": text})
         images = index[: curve.questions]
         questions = [q[0] for q in self.corpus.questions("val", images, 1)]
         rows = [self.val_store.rows(i) for i in images]
-        answers = answer_questions(
-            self.model, self.builder, self.val_store, rows, [q.text for q in questions]
-        )
+        answers = answer_questions(self.model, self.builder, self.val_store, rows, [q.text for q in questions])
         for i, q, text in zip(images, questions, answers, strict=True):
-            lines.append(
-                {**common, "benchmark": "vqa", "index": int(i), "question_id": q.id, "prediction": text}
-            )
+            lines.append({**common, "benchmark": "vqa", "index": int(i), "question_id": q.id, "prediction": text})
         with open(self.out / "validation.jsonl", "a") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
         right = [q.answer.lower() == text for q, text in zip(questions, answers, strict=True)]
@@ -253,13 +243,9 @@ def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
 
 def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``."""
-    save_file(
-        {n: t.contiguous() for n, t in module.model.state_dict().items()}, context.out / "model.safetensors"
-    )
+    save_file({n: t.contiguous() for n, t in module.model.state_dict().items()}, context.out / "model.safetensors")
     parts = ("regime", "target", "llm")
-    config = {
-        p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config
-    }
+    config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     module.final_ledger(steps).write(context.out)
     tokens = {"tokens/mean": module.store.mean_tokens, **module.cumulative()}

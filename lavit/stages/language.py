@@ -139,9 +139,7 @@ def run(context: StageContext) -> None:
         module,
         context,
         config.steps,
-        OptimizerConfig(
-            lr=config.lr, warmup=min(100, config.steps // 10), schedule="cosine", method=config.optimizer
-        ),
+        OptimizerConfig(lr=config.lr, warmup=min(100, config.steps // 10), schedule="cosine", method=config.optimizer),
     )
     module.text.save(context.out / "tokenizer.json")
     save_llm(module.llm, config, context.out)

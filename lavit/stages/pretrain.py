@@ -26,9 +26,7 @@ def optimizer_of(context: StageContext, **changes: object) -> OptimizerConfig:
 def check_frozen(module: ArmModule, before: str) -> None:
     """Raise unless a frozen LLM has kept every bit."""
     if not module.config.llm.trainable and weights_hash(module.model.llm) != before:
-        raise TrainingError(
-            "llm=frozen: the LLM's weights changed in training; this is a bug, please report it"
-        )
+        raise TrainingError("llm=frozen: the LLM's weights changed in training; this is a bug, please report it")
 
 
 def run(context: StageContext) -> None:
@@ -44,8 +42,6 @@ def run(context: StageContext) -> None:
 
     points = curve_points(steps, context.config.train.curve.points)
     precision = context.config.train.precision
-    fit(
-        module, context, steps, optimizer_of(context), validate_at=points, precision=precision, on_finish=keep
-    )
+    fit(module, context, steps, optimizer_of(context), validate_at=points, precision=precision, on_finish=keep)
     check_frozen(module, before)
     finish_arm(module, context, steps)

@@ -71,9 +71,7 @@ class OptimizerConfig:
             return ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
         if self.schedule == "cooldown":
             return ramp * max(0.0, 1 - step / max(1, steps))
-        raise ValueError(
-            f"optimizer.schedule={self.schedule!r} is unknown; choose constant, cosine or cooldown"
-        )
+        raise ValueError(f"optimizer.schedule={self.schedule!r} is unknown; choose constant, cosine or cooldown")
 
 
 def step_generator(seed: int, step: int, purpose: int = 0) -> torch.Generator:
@@ -130,9 +128,7 @@ class StageModule(L.LightningModule):
             groups.append({"lr": config.lr * scale, "weight_decay": config.weight_decay, **options})
         method = Muon if config.method == "muon" else torch.optim.AdamW
         optimizer = method(groups, betas=config.betas)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: config.factor(start + step, steps)
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: config.factor(start + step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # Set by fit() before Lightning asks for the optimizer.
@@ -145,9 +141,7 @@ class StageModule(L.LightningModule):
 class _Recorder(L.Callback):
     """Writes the curves, reports progress, validates, and saves what is needed to go on."""
 
-    def __init__(
-        self, context: StageContext, first: int, start: int, steps: int, validate_at: Collection[int]
-    ):
+    def __init__(self, context: StageContext, first: int, start: int, steps: int, validate_at: Collection[int]):
         self.context, self.first, self.steps = context, first, steps
         self.validate_at = set(validate_at)
         self.done = start
@@ -186,9 +180,7 @@ class _Recorder(L.Callback):
         # Saving only where a curve point has just been closed keeps the partial sums out of the state.
         if not self.count and time.monotonic() - self.saved_at > SAVE_EVERY_S and self.done < self.steps:
             self.flush()
-            save_state(
-                self.context.out / "resume" / "state.safetensors", module, trainer.optimizers[0], self.done
-            )
+            save_state(self.context.out / "resume" / "state.safetensors", module, trainer.optimizers[0], self.done)
             self.saved_at = time.monotonic()
 
     def flush(self) -> None:
@@ -199,13 +191,9 @@ class _Recorder(L.Callback):
             self.lines = []
 
 
-def save_state(
-    path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer | None, step: int
-) -> None:
+def save_state(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer | None, step: int) -> None:
     """Write weights, optimizer moments and the step into one safetensors file, atomically."""
-    tensors = {
-        f"model/{name}": value.detach().contiguous().clone() for name, value in module.state_dict().items()
-    }
+    tensors = {f"model/{name}": value.detach().contiguous().clone() for name, value in module.state_dict().items()}
     if optimizer is not None:
         for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
             for name, value in optimizer.state.get(parameter, {}).items():
@@ -223,9 +211,7 @@ def load_state(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optim
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         step = int(file.metadata()["step"])
-    module.load_state_dict(
-        {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
-    )
+    module.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
     if optimizer is not None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for name, value in tensors.items():
@@ -297,9 +283,7 @@ def fit(
         module.train()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
-            warnings.filterwarnings(
-                "ignore", ".*treespec.*"
-            )  # lightning against a newer torch: nothing to act on
+            warnings.filterwarnings("ignore", ".*treespec.*")  # lightning against a newer torch: nothing to act on
             trainer.fit(module, train_dataloaders=range(first_step + start, first_step + steps))
         if trainer.interrupted:
             raise KeyboardInterrupt

@@ -46,24 +46,18 @@ def per_patch(grid: int) -> Layout:
 
 
 def pool_grid(grid: int, mean: float) -> Layout:
-    """A rectangle of ``mean`` cells, as square as can be (6 becomes 2 rows of 3), each averaging what it covers.
+    """``mean`` rectangles, as square as can be, each averaging what it covers: 6 are two rows of 3, 5 a row of 3 and
+    one of 2.
 
     Raises:
-        LavitError: no rectangle within the patch grid has that many cells.
+        LavitError: ``mean`` is not a whole number of 1 to the number of patches.
     """
-    sizes = {rows * columns: (rows, columns) for rows in range(1, grid + 1) for columns in range(rows, grid + 1)}
-    for rows in range(1, grid + 1):
-        for columns in range(rows, grid + 1):
-            if columns - rows < sizes[rows * columns][1] - sizes[rows * columns][0]:
-                sizes[rows * columns] = (rows, columns)
-    if mean not in sizes:
-        raise LavitError(
-            f"tokens.mean={mean} cannot be pooled into a rectangle on {grid} x {grid} patches; "
-            f"possible: {', '.join(map(str, sorted(sizes)))}, or any whole number with tokens.pool=sequence"
-        )
-    rows, columns = sizes[int(mean)]
-    row_RG, column_CG = _averages(rows, grid), _averages(columns, grid)
-    return Layout(torch.kron(row_RG, column_CG))
+    cells = _whole(mean, grid)
+    rows = max(round(cells**0.5 - 1e-9), -(-cells // grid))  # no row has more cells than the grid has columns
+    row_RG = _averages(rows, grid)
+    columns = [(cells - row - 1) // rows + 1 for row in range(rows)]  # as even as can be, the longer rows first
+    parts = [torch.kron(row_RG[row : row + 1], _averages(count, grid)) for row, count in enumerate(columns)]
+    return Layout(torch.cat(parts))
 
 
 def pool_sequence(grid: int, mean: float) -> Layout:
@@ -72,9 +66,14 @@ def pool_sequence(grid: int, mean: float) -> Layout:
     Raises:
         LavitError: ``mean`` is not a whole number of 1 to the number of patches.
     """
+    cells = _whole(mean, grid)
+    return Layout(_averages(cells, grid * grid))
+
+
+def _whole(mean: float, grid: int) -> int:
     if mean != int(mean) or not 1 <= mean <= grid * grid:
         raise LavitError(f"tokens.mean={mean} cannot be pooled: choose a whole number of 1 to {grid * grid}")
-    return Layout(_averages(int(mean), grid * grid))
+    return int(mean)
 
 
 def _averages(cells: int, length: int) -> Tensor:

@@ -64,9 +64,7 @@ class ImageText:
                 f"data=image_text needs {missing}.", "Say where: data.images=DIR|ZIP data.texts=FILE.jsonl."
             )
         if image_size < 4:
-            raise LavitError(
-                f"data.image_size={image_size} is too small.", "Give the side in pixels, e.g. 32."
-            )
+            raise LavitError(f"data.image_size={image_size} is too small.", "Give the side in pixels, e.g. 32.")
         self.name, self.image_size, self.seed = name, int(image_size), seed
         self.ground = (int(ground[0]), int(ground[1]), int(ground[2]))
         self.keywords_in_reference = keywords_in_reference

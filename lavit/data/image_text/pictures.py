@@ -40,9 +40,7 @@ class Pictures:
         self._files: dict[str, str] = {}
         for name in self._names():
             file = PurePosixPath(name)
-            if file.suffix.lower() not in _SUFFIXES or any(
-                p.startswith((".", "__MACOSX")) for p in file.parts
-            ):
+            if file.suffix.lower() not in _SUFFIXES or any(p.startswith((".", "__MACOSX")) for p in file.parts):
                 continue
             if file.stem in self._files:
                 raise LavitError(
@@ -51,9 +49,7 @@ class Pictures:
                 )
             self._files[file.stem] = name
         if not self._files:
-            raise LavitError(
-                f"{path} holds no PNG or JPEG file.", "Give the folder or zip that holds the pictures."
-            )
+            raise LavitError(f"{path} holds no PNG or JPEG file.", "Give the folder or zip that holds the pictures.")
 
     def _names(self) -> list[str]:
         if not self._zipped:
@@ -115,9 +111,7 @@ class Pictures:
             return Image.open(io.BytesIO(reader.read(name))).convert("RGBA")
         except _BAD_IMAGE as error:
             where = f"{self.path}: {name}" if self._zipped else str(self.path / name)
-            raise LavitError(
-                f"{where} is not an image: {error}.", "Replace it, or remove it with its row."
-            ) from error
+            raise LavitError(f"{where} is not an image: {error}.", "Replace it, or remove it with its row.") from error
 
 
 class _Reader:
@@ -140,9 +134,7 @@ class _Reader:
                 with self.archive.open(name) as file:
                     return file.read(most)
             except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-                raise LavitError(
-                    f"{self.path}: {name} cannot be unpacked: {error}.", "Make the zip anew."
-                ) from error
+                raise LavitError(f"{self.path}: {name} cannot be unpacked: {error}.", "Make the zip anew.") from error
         with (self.path / name).open("rb") as file:
             return file.read(most)
 

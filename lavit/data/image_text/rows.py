@@ -41,9 +41,7 @@ def read_rows(path: Path, split_key: str) -> list[Row]:
         LavitError: no such file, no rows, a split without rows, or a wrong row (with its line number).
     """
     if not path.is_file():
-        raise LavitError(
-            f"data.texts: there is no file {path}.", "Give the JSONL of texts: data.texts=FILE.jsonl."
-        )
+        raise LavitError(f"data.texts: there is no file {path}.", "Give the JSONL of texts: data.texts=FILE.jsonl.")
     rows: list[Row] = []
     line_of: dict[str, int] = {}
     try:
@@ -82,14 +80,11 @@ def _parse(line: str, number: int, path: Path, split_key: str) -> Row:
             f"{where}: this is not JSON: {error.msg} at column {error.colno}.", "Mend the line."
         ) from error
     if not isinstance(value, dict):
-        raise LavitError(
-            f"{where}: a JSON object was expected, not {_kind(value)}.", 'Write {"id": …, "name": …}.'
-        )
+        raise LavitError(f"{where}: a JSON object was expected, not {_kind(value)}.", 'Write {"id": …, "name": …}.')
     for field in ("id", "name", "keywords", "group", split_key):
         if field not in value:
             hint = (
-                "Name the field that holds train, val or test: data.split_key=FIELD. "
-                f"This row has {', '.join(value)}."
+                f"Name the field that holds train, val or test: data.split_key=FIELD. This row has {', '.join(value)}."
                 if field == split_key
                 else "Add it; docs/data.md has the format."
             )

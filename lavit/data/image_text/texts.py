@@ -64,20 +64,14 @@ class Questioner:
         """The row's frequent keywords."""
         return [word for word in row.keywords if word in self._known]
 
-    def ask(
-        self, split: str, index_B: Index, rows: list[Row], per_image: int, mark: str = ""
-    ) -> list[list[Question]]:
+    def ask(self, split: str, index_B: Index, rows: list[Row], per_image: int, mark: str = "") -> list[list[Question]]:
         """At most ``per_image`` questions a row: its group once, and keywords."""
         key_B = counter.keys(self.seed, f"{split}/questions{mark}", np.asarray(index_B))
         first_B = counter.uniform(key_B, _GROUP_FIRST).tolist()
         draws_BF = counter.uniforms(key_B, _ASK + np.arange(-(-max(per_image, 1) // 2) * _DRAWS)).tolist()
         result = []
-        for index, row, first, draws in zip(
-            np.asarray(index_B).tolist(), rows, first_B, draws_BF, strict=True
-        ):
-            group = Question(
-                f"{split}-{index}-group-{mark}0", "group", GROUP_QUESTION, row.group, (row.group,)
-            )
+        for index, row, first, draws in zip(np.asarray(index_B).tolist(), rows, first_B, draws_BF, strict=True):
+            group = Question(f"{split}-{index}-group-{mark}0", "group", GROUP_QUESTION, row.group, (row.group,))
             keywords = self._keywords(f"{split}-{index}-keyword-{mark}", row, per_image, draws)
             asked = (
                 [group, *keywords]

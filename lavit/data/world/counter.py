@@ -45,9 +45,7 @@ def uniform(key: Keys, field: int) -> NDArray[np.float64]:
 
 def uniforms(key_B: Keys, fields: NDArray[np.integer]) -> NDArray[np.float64]:
     """``uniform`` of several fields at once: [B, fields]."""
-    return (fold(key_B[:, None], fields[None, :].astype(np.uint64)) >> np.uint64(11)).astype(
-        np.float64
-    ) * 2.0**-53
+    return (fold(key_B[:, None], fields[None, :].astype(np.uint64)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def integer(key: Keys, field: int, bound: int | NDArray[np.integer]) -> NDArray[np.int64]:

@@ -42,9 +42,7 @@ class Painter:
         """Every object of a size on every background: [backgrounds, shapes, colours, side, side * 3]."""
         palette = self.palette
         window = side + side % 2
-        alpha = np.stack([coverage(shape, side, window) for shape in palette.shapes])[
-            None, :, None, :, :, None
-        ]
+        alpha = np.stack([coverage(shape, side, window) for shape in palette.shapes])[None, :, None, :, :, None]
         ground = palette.background_rgb[:, None, None, None, None, :]
         colour = palette.colour_rgb[None, None, :, None, None, :]
         blend = np.rint(ground + alpha * (colour - ground)).astype(np.uint8)

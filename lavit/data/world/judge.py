@@ -140,9 +140,7 @@ class Judge:
         images = np.asarray(images)
         side = self.image_size
         if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
-            raise ValueError(
-                f"the judge reads uint8 [B, {side}, {side}, 3], got {images.dtype} {list(images.shape)}"
-            )
+            raise ValueError(f"the judge reads uint8 [B, {side}, {side}, 3], got {images.dtype} {list(images.shape)}")
         return images
 
     def _named(self, scene: Scene) -> Counter[tuple[str, str, str]]:
@@ -196,9 +194,7 @@ class Judge:
                 shape, tint = divmod(int(kind[b, place[b], size[b]]), len(BLURS) * tints)
                 tint %= tints
                 x, y = float(self.layout.x_P[place[b]]), float(self.layout.y_P[place[b]])
-                thing = SceneObject(
-                    palette.colours[tint], palette.shapes[shape], palette.sizes[size[b]], x, y
-                )
+                thing = SceneObject(palette.colours[tint], palette.shapes[shape], palette.sizes[size[b]], x, y)
                 found[b].append((int(place[b]), thing))
             gain[self._struck[size, place] & alive[:, None, None]] = -np.inf
         return [[thing for _, thing in sorted(objects, key=lambda pair: pair[0])] for objects in found]

@@ -67,19 +67,13 @@ class Palette:
         """
         for shape in shapes:
             if shape not in SHAPES:
-                raise LavitError(
-                    f"data.shapes: there is no shape {shape!r}.", f"Known shapes: {', '.join(SHAPES)}."
-                )
+                raise LavitError(f"data.shapes: there is no shape {shape!r}.", f"Known shapes: {', '.join(SHAPES)}.")
         for label, entries in (("data.colours", colours), ("data.backgrounds", backgrounds)):
             if not entries:
-                raise LavitError(
-                    f"{label} is empty.", "Name at least one, with its [red, green, blue] in 0..255."
-                )
+                raise LavitError(f"{label} is empty.", "Name at least one, with its [red, green, blue] in 0..255.")
             for name, rgb in entries.items():
                 if len(rgb) != 3 or not all(0 <= value <= 255 for value in rgb):
-                    raise LavitError(
-                        f"{label}.{name}: {list(rgb)} is no colour.", "Give [red, green, blue] in 0..255."
-                    )
+                    raise LavitError(f"{label}.{name}: {list(rgb)} is no colour.", "Give [red, green, blue] in 0..255.")
         named = {*colours, *shapes, *sizes}
         for name in backgrounds:
             if name in named:

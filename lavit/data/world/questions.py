@@ -208,9 +208,7 @@ class Examiner:
             np.asarray(index_B).tolist(), items_B, order_BK.tolist(), draws.tolist(), strict=True
         ):
             asked: list[Question] = []
-            pools = {
-                k: self.candidates(self.kinds[k], items, held_out, grounded) for k in order_K[:per_image]
-            }
+            pools = {k: self.candidates(self.kinds[k], items, held_out, grounded) for k in order_K[:per_image]}
             for j in range(rounds):
                 for k in order_K:
                     if len(asked) == per_image:

@@ -75,9 +75,7 @@ class Layout:
         self.y_P = np.repeat(line, len(line))
         self.aligned_P = (self.x_P % block == block // 2) & (self.y_P % block == block // 2)
         side = np.array(palette.side)
-        apart = np.maximum(
-            np.abs(self.x_P[:, None] - self.x_P[None, :]), np.abs(self.y_P[:, None] - self.y_P[None, :])
-        )
+        apart = np.maximum(np.abs(self.x_P[:, None] - self.x_P[None, :]), np.abs(self.y_P[:, None] - self.y_P[None, :]))
         least = (side[:, None] + side[None, :]) / 2 + gap
         # [Z, Z, P, P]: an object of the first size at the first place leaves the second size its second
         # place.
@@ -135,11 +133,7 @@ class SceneSampler:
         combination_BS2 = np.full((rows, slots, 2), -1, dtype=np.int64)
         size_BS = np.full((rows, slots), -1, dtype=np.int64)
         place_BS = np.full((rows, slots), -1, dtype=np.int64)
-        choices = (
-            np.concatenate([self.palette.allowed, self.palette.held_out])
-            if held_out
-            else self.palette.allowed
-        )
+        choices = np.concatenate([self.palette.allowed, self.palette.held_out]) if held_out else self.palette.allowed
         free_ZBP = np.ones((len(self.palette.sizes), rows, len(self.layout)), dtype=bool)
         for slot in range(slots):
             field = _SLOT + slot * _FIELDS_PER_SLOT
@@ -151,9 +145,7 @@ class SceneSampler:
             placed = place >= 0
             active, size, place = active[placed], size[placed], place[placed]
             size_BS[active, slot], place_BS[active, slot] = size, place
-            combination_BS2[active, slot] = choices[
-                counter.integer(here[placed], field + _COMBINATION, len(choices))
-            ]
+            combination_BS2[active, slot] = choices[counter.integer(here[placed], field + _COMBINATION, len(choices))]
             for other in range(len(self.palette.sizes)):
                 free_ZBP[other, active] &= self.layout.free_ZZPP[size, other, place]
         count_B = (place_BS >= 0).sum(1)

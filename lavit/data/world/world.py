@@ -79,9 +79,7 @@ class World:
     ):
         least, most = objects
         if not 1 <= least <= most < len(text.NUMBERS):
-            raise LavitError(
-                f"data.objects={list(objects)} will not do.", "Give fewest and most, from 1 to 10."
-            )
+            raise LavitError(f"data.objects={list(objects)} will not do.", "Give fewest and most, from 1 to 10.")
         if not 1 <= captions_per_image <= len(text.TEMPLATES):
             raise LavitError(
                 f"data.captions_per_image={captions_per_image} will not do.",
@@ -90,9 +88,7 @@ class World:
         self.name, self.seed, self.image_size, self.examples = name, seed, image_size, dict(examples)
         for split in ("train", "val", "test"):
             if split not in self.examples:
-                raise LavitError(
-                    f"data.examples has no {split!r}.", "Give the number of train, val and test examples."
-                )
+                raise LavitError(f"data.examples has no {split!r}.", "Give the number of train, val and test examples.")
         self.palette = Palette.create(colours, shapes, sizes, backgrounds, held_out_combinations)
         self.layout = Layout(image_size, lattice, block, gap, self.palette)
         self.sampler = SceneSampler(self.palette, self.layout, (least, most), aligned, seed)
@@ -100,9 +96,7 @@ class World:
         self.name_sizes, self.captions_per_image = name_sizes, captions_per_image
         self.label_coverage, self.noise = label_coverage, noise
         self._scenes: dict[str, SceneBatch] = {}
-        self.examiner = Examiner(
-            self.palette, (least, most), name_sizes, close_relations, seed, self._calibration
-        )
+        self.examiner = Examiner(self.palette, (least, most), name_sizes, close_relations, seed, self._calibration)
 
     # Splits
 
@@ -136,9 +130,7 @@ class World:
 
     def images(self, split: str, index_B: Index) -> Images:
         """uint8 [B, H, W, 3]."""
-        return self.painter.draw(
-            self.scenes(split, index_B), counter.keys(self.seed, f"{split}/noise", index_B)
-        )
+        return self.painter.draw(self.scenes(split, index_B), counter.keys(self.seed, f"{split}/noise", index_B))
 
     def patch_labels(self, split: str, index_B: Index, patch: int) -> NDArray[np.float32]:
         """Multi-hot [B, N, L] of (colour, shape, size) classes; see ``label_names``."""
@@ -173,9 +165,7 @@ class World:
         for n, *slots in zip(scenes.count_B.tolist(), *(part.tolist() for part in parts), strict=True):
             result.append(
                 [
-                    text.Item(
-                        said[z], palette.colours[c], palette.shapes[h], row_P[p], column_P[p], x_P[p], y_P[p]
-                    )
+                    text.Item(said[z], palette.colours[c], palette.shapes[h], row_P[p], column_P[p], x_P[p], y_P[p])
                     for z, c, h, p in zip(*(slot[:n] for slot in slots), strict=True)
                 ]
             )
@@ -248,9 +238,7 @@ class World:
         """One line for the report."""
         palette = self.palette
         least, most = self.sampler.objects
-        held_out = (
-            ", ".join(f"{palette.colours[c]} {palette.shapes[s]}" for c, s in palette.held_out) or "none"
-        )
+        held_out = ", ".join(f"{palette.colours[c]} {palette.shapes[s]}" for c, s in palette.held_out) or "none"
         return (
             f"{self.name}: {self.image_size} px, {len(palette.colours)} colours x "
             f"{len(palette.shapes)} shapes x {len(palette.sizes)} sizes, {least} to {most} objects, "

@@ -197,9 +197,7 @@ def spoil(key: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
         (lambda rows: rows.clear(), r"holds no rows"),
     ],
 )
-def test_a_wrong_row_is_refused_with_its_line(
-    tmp_path: Path, change: Callable[..., None], message: str
-) -> None:
+def test_a_wrong_row_is_refused_with_its_line(tmp_path: Path, change: Callable[..., None], message: str) -> None:
     rows = make_rows()
     change(rows)
     with pytest.raises(LavitError, match=message):
@@ -266,9 +264,7 @@ def test_two_files_of_one_id_are_refused(tmp_path: Path, node: dict[str, Any]) -
         build(node)
 
 
-@pytest.mark.skipif(
-    not (REAL / "emoji_noto128.zip").is_file(), reason="the emoji set is not here (LAVIT_REAL_DATA)"
-)
+@pytest.mark.skipif(not (REAL / "emoji_noto128.zip").is_file(), reason="the emoji set is not here (LAVIT_REAL_DATA)")
 def test_the_emoji_set() -> None:
     corpus = build(
         {

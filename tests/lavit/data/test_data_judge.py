@@ -21,9 +21,7 @@ def soften(images: np.ndarray, width: float) -> np.ndarray:
 
 def exact_share(world: World, images: np.ndarray, truth: list[Scene]) -> float:
     judge = world.scene_judge()
-    return float(
-        np.mean([judge.score(t, s)["exact"] for t, s in zip(truth, judge.read(images), strict=True)])
-    )
+    return float(np.mean([judge.score(t, s)["exact"] for t, s in zip(truth, judge.read(images), strict=True)]))
 
 
 @pytest.mark.parametrize("split", ["train", "held_out_combinations"])
@@ -90,9 +88,7 @@ def test_objects_are_read_off_an_averaged_background(quick: World) -> None:
 
 def test_score_counts_as_multisets(quick: World) -> None:
     def scene(*names: str) -> Scene:
-        return Scene(
-            tuple(SceneObject(*name.split()[::-1][1::-1], name.split()[0], 4, 4) for name in names), "black"
-        )
+        return Scene(tuple(SceneObject(*name.split()[::-1][1::-1], name.split()[0], 4, 4) for name in names), "black")
 
     judge = quick.scene_judge()
     a = scene("large red circle", "small red circle")

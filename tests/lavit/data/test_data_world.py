@@ -139,9 +139,7 @@ def test_objects_straddle_patch_borders(quick: World) -> None:
     wild = make_world("smoke", aligned=0.0)
     tame = make_world("smoke", aligned=1.0)
     share = [
-        np.mean(
-            [(o.x % 8 != 4) or (o.y % 8 != 4) for s in w.truth("train", np.arange(300)) for o in s.objects]
-        )
+        np.mean([(o.x % 8 != 4) or (o.y % 8 != 4) for s in w.truth("train", np.arange(300)) for o in s.objects])
         for w in (wild, tame)
     ]
     assert share[0] > 0.6
@@ -169,9 +167,7 @@ def test_captions_and_prompts_say_what_is_there(quick: World) -> None:
     index = np.arange(300)
     numbers = ["zero", "one", "two", "three", "four", "five", "six"]
     truth = quick.truth("test", index)
-    for scene, captions, prompt in zip(
-        truth, quick.captions("test", index), quick.prompts("test", index), strict=True
-    ):
+    for scene, captions, prompt in zip(truth, quick.captions("test", index), quick.prompts("test", index), strict=True):
         wanted = [f"{'large ' if o.size == 'large' else ''}{o.colour} {o.shape}" for o in scene.objects]
         assert prompt == ", ".join(wanted)
         assert len(set(captions)) >= 4

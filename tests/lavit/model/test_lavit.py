@@ -30,9 +30,7 @@ def store() -> VisualStore:
 
 
 def codebook_KD() -> torch.Tensor:
-    return torch.nn.functional.normalize(
-        torch.randn(CODES, DIM, generator=torch.Generator().manual_seed(1)), dim=-1
-    )
+    return torch.nn.functional.normalize(torch.randn(CODES, DIM, generator=torch.Generator().manual_seed(1)), dim=-1)
 
 
 def make(
@@ -54,9 +52,7 @@ def test_arms_of_a_seed_share_what_they_have_in_common(builder: SequenceBuilder)
     for other in (continuous, none):
         for name in ("marks.weight", "projector.0.weight", "place.weight"):
             assert torch.equal(discrete.get_parameter(name), other.get_parameter(name))
-    assert torch.equal(
-        discrete.get_parameter("head.mix.0.weight"), continuous.get_parameter("head.mix.0.weight")
-    )
+    assert torch.equal(discrete.get_parameter("head.mix.0.weight"), continuous.get_parameter("head.mix.0.weight"))
 
 
 @pytest.mark.parametrize("target", [DiscreteTarget, ContinuousTarget])
@@ -82,9 +78,7 @@ def test_a_position_does_not_see_the_token_it_predicts(
     assert not torch.allclose(before[third], after[third])
 
 
-def test_frozen_means_bit_identical_while_the_rest_learns(
-    builder: SequenceBuilder, store: VisualStore
-) -> None:
+def test_frozen_means_bit_identical_while_the_rest_learns(builder: SequenceBuilder, store: VisualStore) -> None:
     model = make(builder, DiscreteTarget, frozen=True)
     before = weights_hash(model.llm)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
@@ -93,7 +87,9 @@ def test_frozen_means_bit_identical_while_the_rest_learns(
         [builder.caption(store.rows(0), "a red circle"), builder.generation("a blue square", store.rows(2))]
     )
     hidden = model.hidden(batch, store)
-    (model.text_loss(hidden, batch).sum() + model.visual_loss(hidden[batch.predict_at], batch.predict_row, store)[0]).backward()
+    (
+        model.text_loss(hidden, batch).sum() + model.visual_loss(hidden[batch.predict_at], batch.predict_row, store)[0]
+    ).backward()
     optimizer.step()
     assert weights_hash(model.llm) == before
     assert not torch.equal(model.projector[0].weight, start)
@@ -105,9 +101,7 @@ def test_written_images_are_in_raster_order_and_end(
     builder: SequenceBuilder, target: type, positions: str, implied: bool
 ) -> None:
     model = make(builder, target, implied=implied, positions=positions)
-    prompts = [
-        builder.generation(text, None) for text in ("a red circle", "blue", "a blue square and a red circle")
-    ]
+    prompts = [builder.generation(text, None) for text in ("a red circle", "blue", "a blue square and a red circle")]
     written = generate_images(model, prompts)
     for places, mask, vectors in zip(written.places_BK, written.mask_BK, written.vectors_BKD, strict=True):
         kept = places[mask]
@@ -133,9 +127,7 @@ def test_a_batch_writes_what_each_prompt_writes_alone(builder: SequenceBuilder, 
         assert both.codes_BK[row][both.mask_BK[row]].tolist() == single.codes_BK[0][:count].tolist()
 
 
-def test_decoding_with_a_cache_agrees_with_the_training_forward(
-    builder: SequenceBuilder, store: VisualStore
-) -> None:
+def test_decoding_with_a_cache_agrees_with_the_training_forward(builder: SequenceBuilder, store: VisualStore) -> None:
     model = make(builder, ContinuousTarget)
     prompt = builder.caption(store.rows(1), None)
     written = generate_text(model, [prompt], store, 5, builder.text.eos)[0]

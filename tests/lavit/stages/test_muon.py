@@ -27,9 +27,7 @@ def test_orthogonalised_matrices_keep_their_singular_vectors_and_bring_the_value
 
 def test_what_is_not_orthogonal_takes_the_step_of_adamw_to_the_bit() -> None:
     ours, theirs = layer(), layer()
-    Muon(
-        [{"params": [ours.weight], "orthogonal": True}, {"params": [ours.bias]}], lr=0.1, betas=(0.9, 0.98)
-    ).step()
+    Muon([{"params": [ours.weight], "orthogonal": True}, {"params": [ours.bias]}], lr=0.1, betas=(0.9, 0.98)).step()
     torch.optim.AdamW(theirs.parameters(), lr=0.1, betas=(0.9, 0.98)).step()
     assert torch.equal(ours.bias, theirs.bias)
     assert not torch.equal(ours.weight, theirs.weight)

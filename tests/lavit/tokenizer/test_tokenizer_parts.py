@@ -136,25 +136,26 @@ def test_codebook_of_more_codes_than_tokens_is_refused() -> None:
         Quantizer(8, 64, 4).initialise(torch.randn(10, 4), generator())
 
 
-@pytest.mark.parametrize(("mean", "cells"), [(6, 6), (1, 1), (4, 4), (8, 8), (16, 16)])
-def test_grid_pooling_counts(mean: int, cells: int) -> None:
-    layout = pool_grid(4, mean)
+@pytest.mark.parametrize("cells", range(1, 17))
+def test_grid_pooling_covers_every_patch_with_any_number_of_rectangles(cells: int) -> None:
+    layout = pool_grid(4, cells)
     assert layout.num_places == cells
     assert torch.allclose(layout.gather_MN.sum(1), torch.ones(cells))
     assert torch.allclose(layout.spread_NM.sum(1), torch.ones(16))
     constant = torch.full((1, 16, 3), 2.0)
     assert torch.allclose(layout.spread(layout.gather(constant)), constant)
     assert layout.identity == (cells == 16)
+    for share_NN in (layout.gather_MN.reshape(cells, 4, 4) > 0).float():
+        assert share_NN.amax(1).sum() * share_NN.amax(0).sum() == share_NN.sum()  # a rectangle
 
 
 def test_impossible_pooling_is_refused_with_what_is_possible() -> None:
-    with pytest.raises(LavitError, match="possible: 1, 2, 3, 4, 6"):
-        pool_grid(4, 7)
-    with pytest.raises(LavitError, match=r"6\.5"):
-        pool_grid(4, 6.5)
+    for pool in (pool_grid, pool_sequence):
+        with pytest.raises(LavitError, match=r"tokens.mean=6.5 .* whole number of 1 to 16"):
+            pool(4, 6.5)
+        with pytest.raises(LavitError, match="17"):
+            pool(4, 17)
     assert pool_sequence(4, 7).num_places == 7
-    with pytest.raises(LavitError, match="17"):
-        pool_sequence(4, 17)
     assert per_patch(4).identity
 
 
