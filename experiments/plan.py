@@ -182,6 +182,10 @@ class Plan:
             "headline": study.headline,
             "family": list(study.family) if study.family is not None else None,
             "seeds": list(study.seeds),
+            "void": [
+                {"when": {axis: list(covered) for axis, covered in void.when.items()}, "why": void.why}
+                for void in study.voids
+            ],
             "voids": [
                 {"arm": dict(levels), "why": removed.void.why}
                 for removed in self.design.removed

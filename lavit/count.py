@@ -82,7 +82,8 @@ def arm(config: Config, inputs: Mapping[str, Config]) -> Modules:
     target = locate(config["target"]["_target_"]) if config["regime"]["generation"] else None
     codebook = torch.empty(visual.codebook_size, visual.code_dim)
     llm = language(inputs["language"], {})[0]
-    return [build_lavit(llm, shape, codebook, target, bool(config["llm"]["trainable"]))]  # type: ignore[arg-type]
+    trainable = bool(config["llm"]["trainable"])
+    return [build_lavit(llm, shape, codebook, config["connector"], target, trainable)]  # type: ignore[arg-type]
 
 
 COUNTED: dict[str, Callable[[Config, Mapping[str, Config]], Modules]] = {

@@ -21,7 +21,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("lavit", "evals", "experiments", "reports", "hydra_plugins", "conf"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     examples = dict(BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
-    assert len(examples) == 7
+    assert len(examples) == 9
     for name, content in examples.items():
         assert not (root / name).exists(), f"{name} is an example, and exists"
         (root / name).write_text(content, encoding="utf-8")
@@ -51,14 +51,16 @@ import torch
 from experiments.compose import compose
 from evals.runner import build_suite
 from lavit.build import build
-config = compose(["tokens=norm", "suite=colour", "scale=smoke"])
+config = compose(["tokens=norm", "connector=gated", "suite=colour", "scale=smoke"])
 print(sorted(benchmark.name for benchmark in build_suite(config["suite"])))
 selector = build(config["tokens"]["selector"], width=8, places=16)
 print(selector(torch.randn(2, 16, 8)).keep_BM.sum(1).tolist())
+print(tuple(build(config["connector"], feature_dim=4, width=6)(torch.randn(3, 4)).shape))
 """
     assert run(checkout, "-c", code).splitlines() == [
         "['caption', 'colour', 't2i', 'tokenizer', 'vqa']",
         "[6.0, 6.0]",
+        "(3, 6)",
     ]
 
 
@@ -68,7 +70,7 @@ def test_the_whole_road_with_every_example(checkout: Path) -> None:
     (checkout / "conf" / "study" / "examples.yaml").write_text(
         "# The examples of CONTRIBUTING.md in one study.\n"
         "name: examples\nquestion: Do they work?\ndesign: one_at_a_time\n"
-        "axes:\n  tokens: [dynamic, norm]\n  llm: [unfrozen, slow]\n"
+        "axes:\n  tokens: [dynamic, norm]\n  llm: [unfrozen, slow]\n  connector: [mlp, gated]\n"
         "seeds: 1\nheadline: colour/faithful\n",
         encoding="utf-8",
     )

@@ -1,4 +1,4 @@
-"""Text to ids and back: a byte-pair tokenizer trained on the corpus, with the few control tokens that sequences need."""
+"""Text to ids and back: a byte-pair tokenizer trained on the corpus, with the control tokens that sequences need."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """LaVIT's language model: a Llama whose vocabulary is extended by image marks and visual codes.
 
-An image that is read enters as continuous merged features through the projector; an image that is written is a
+An image that is read enters as continuous merged features through the connector; an image that is written is a
 sequence of visual tokens, each fed back as its code's embedding (discrete) or its projected vector (continuous).
 
 Shapes: B sequences, T positions, W width, V text vocabulary, K codes, C feature width, D code dimension.
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
+from lavit.build import build
 from lavit.model.visual_head import Target, VisualHead
 from lavit.sequences import SequenceBatch, VisualStore
 
@@ -30,7 +31,7 @@ class LaVIT(nn.Module):
         llm: the text LLM; it is kept as it is, new rows live beside it, so that "frozen" can be checked by hash.
         head: what is predicted at visual positions; None for arms without a visual loss.
         codebook_KD: the tokenizer's codebook, fixed.
-        feature_dim: width of the tokenizer's merged features.
+        connector: the tokenizer's merged features [E, C] to embeddings [E, W].
         place_MW: initial embeddings of the places that a token may have.
         llm_trainable: False freezes every weight of ``llm``.
         seed: each new part draws its weights from (seed, its name), so that arms share what they have in common.
@@ -43,7 +44,7 @@ class LaVIT(nn.Module):
         llm: LlamaForCausalLM,
         head: VisualHead | None,
         codebook_KD: Tensor,
-        feature_dim: int,
+        connector: nn.Module,
         place_MW: Tensor,
         llm_trainable: bool,
         seed: int = 0,
@@ -58,9 +59,7 @@ class LaVIT(nn.Module):
         with seeded(seed, "marks"):  # new vocabulary is drawn like the LLM's own embeddings
             self.marks = nn.Embedding(2, width)
             nn.init.normal_(self.marks.weight, std=scale)
-        with seeded(seed, "projector"):
-            # LaVIT trains a copy of its merger here; at this size a two-layer projector stands in for it.
-            self.projector = nn.Sequential(nn.Linear(feature_dim, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.connector = connector
         self.place = nn.Embedding.from_pretrained(place_MW.clone(), freeze=False)
         self.vector_in: nn.Linear | None = None
         self.code_rows: nn.Embedding | None = None
@@ -83,8 +82,8 @@ class LaVIT(nn.Module):
         return F.embedding(ids, table)
 
     def embed_entering(self, features_EC: Tensor, places_E: Tensor) -> Tensor:
-        """Embeddings of an image that is read: projected features and their places [E, W]."""
-        return self.projector(features_EC) + self.place(places_E)
+        """Embeddings of an image that is read: connected features and their places [E, W]."""
+        return self.connector(features_EC) + self.place(places_E)
 
     def embed_generated(self, codes_G: Tensor, vectors_GD: Tensor, places_G: Tensor) -> Tensor:
         """Embeddings of an image that is written, as the next step's input [G, W]."""
@@ -139,6 +138,7 @@ def build_lavit(
     llm: LlamaForCausalLM,
     tokenizer: Mapping[str, Any],
     codebook_KD: Tensor,
+    connector: Mapping[str, Any],
     target: type[Target] | None,
     llm_trainable: bool,
     seed: int = 0,
@@ -150,6 +150,7 @@ def build_lavit(
         tokenizer: ``num_places``, ``places_implied``, ``positions``, ``feature_dim`` and ``place_patches_MN`` of the
             visual tokenizer.
         codebook_KD: its codebook.
+        connector: config node of the connector.
         target: class of the visual target, None for arms without a visual loss.
         llm_trainable: whether the LLM's own weights learn.
         seed: of the new parts' initial weights.
@@ -162,9 +163,11 @@ def build_lavit(
             objective = target(width, codebook_KD)
         with seeded(seed, "head"):
             head = VisualHead(width, objective, places, implied, tokenizer["positions"] == "rank")
+    with seeded(seed, "connector"):
+        connects = build(connector, feature_dim=int(tokenizer["feature_dim"]), width=width)
     with seeded(seed, "place"):
         place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * llm.config.initializer_range)
-    return LaVIT(llm, head, codebook_KD, int(tokenizer["feature_dim"]), place_MW, llm_trainable, seed)
+    return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed)
 
 
 def place_embeddings(places: int, width: int, patches_MN: Tensor | None, std: float) -> Tensor:

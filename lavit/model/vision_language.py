@@ -27,8 +27,9 @@ from lavit.sequences import SequenceBuilder, VisualStore
 
 BATCH = 256
 CAPTION_LIMIT, ANSWER_LIMIT = 48, 6
-# Of drawings: at 1 a model draws what it believes; a little sharper spends fewer drawings on what it believes little.
-PLACE_TEMPERATURE, TOKEN_TEMPERATURE = 0.7, 0.25
+# Of drawings. Where the next token lies is drawn, a little sharper than the model believes (always the likeliest place
+# crowds an image); what lies there is then the likeliest code.
+PLACE_TEMPERATURE, TOKEN_TEMPERATURE = 0.7, 0.0
 
 
 class EncodedImages:

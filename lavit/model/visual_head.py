@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 SHARPNESS = 4.0  # codes are unit vectors: products below one would leave the softmax flat for long
 
 

@@ -5,7 +5,6 @@ Pre-training (constant rate) and cool-down (linear to zero) are two stages over 
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import lavit.tokenizer
+from lavit.build import locate
 from lavit.data import build
 from lavit.language import TextTokenizer, load_llm
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
@@ -29,7 +29,7 @@ from lavit.stages.training import StageModule, step_generator
 
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
 EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight")
-HIDDEN = ("llm.model.layers.", "projector.", "vector_in.", "head.mix.")
+HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "head.mix.")
 
 
 class ArmModule(StageModule):
@@ -160,7 +160,7 @@ class ArmModule(StageModule):
         flops = dense_flops(body, part.positions, factor)
         flops += attention_flops(llm.config.num_hidden_layers, llm.config.hidden_size, squared, factor)
         flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
-        flops += dense_flops(count_parameters(model.projector)[0], len(part.enter_at), TRAINED)
+        flops += dense_flops(count_parameters(model.connector)[0], len(part.enter_at), TRAINED)
         if model.head is not None and model.vector_in is not None:
             per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
             flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
@@ -220,17 +220,12 @@ class ArmModule(StageModule):
 
 def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
     """The model of an arm, with initial weights, from its config and its shared stages."""
-    target = import_target(config.target._target_) if config.regime.generation else None
+    target = locate(config.target._target_) if config.regime.generation else None
     names = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")
     shape = {name: getattr(visual, name) for name in names}
     codebook = visual.lookup(torch.arange(visual.codebook_size)).detach()
-    return build_lavit(load_llm(language), shape, codebook, target, bool(config.llm.trainable), seed)
-
-
-def import_target(path: str) -> Any:
-    """The class or function that a dotted ``_target_`` names."""
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    trainable = bool(config.llm.trainable)
+    return build_lavit(load_llm(language), shape, codebook, config.connector, target, trainable, seed)
 
 
 def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
@@ -244,7 +239,7 @@ def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
 def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``."""
     save_file({n: t.contiguous() for n, t in module.model.state_dict().items()}, context.out / "model.safetensors")
-    parts = ("regime", "target", "llm")
+    parts = ("regime", "target", "llm", "connector")
     config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     module.final_ledger(steps).write(context.out)

@@ -66,7 +66,8 @@ class LanguageModule(StageModule):
             )
         ]
         parts.append(scale_weights(grounded, 2.0))
-        return [collate(bucket) for bucket in buckets(sum(parts, []), config.bucket_overhead)]
+        sequences = [sequence for part in parts for sequence in part]
+        return [collate(bucket) for bucket in buckets(sequences, config.bucket_overhead)]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The layers' matrices apart from embeddings, output rows and norms (for Muon)."""

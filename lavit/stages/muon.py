@@ -36,7 +36,7 @@ class Muon(torch.optim.AdamW):
         super().__init__(groups, **options)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; parameters without a gradient stay as they are."""
         loss = None
         if closure is not None:

@@ -43,14 +43,15 @@ def make(
     torch.manual_seed(0)
     llm = build_llm(CONFIG, len(builder.text))
     shape = {"num_places": PLACES, "places_implied": implied, "positions": positions, "feature_dim": FEATURES}
+    connector = {"_target_": "lavit.connectors.mlp.MLP"}
     shape["place_patches_MN"] = None if positions == "rank" else torch.eye(PLACES)
-    return build_lavit(llm, shape, codebook_KD(), target, not frozen, seed=3).eval()
+    return build_lavit(llm, shape, codebook_KD(), connector, target, not frozen, seed=3).eval()
 
 
 def test_arms_of_a_seed_share_what_they_have_in_common(builder: SequenceBuilder) -> None:
     discrete, continuous, none = (make(builder, t) for t in (DiscreteTarget, ContinuousTarget, None))
     for other in (continuous, none):
-        for name in ("marks.weight", "projector.0.weight", "place.weight"):
+        for name in ("marks.weight", "connector.0.weight", "place.weight"):
             assert torch.equal(discrete.get_parameter(name), other.get_parameter(name))
     assert torch.equal(discrete.get_parameter("head.mix.0.weight"), continuous.get_parameter("head.mix.0.weight"))
 
@@ -82,7 +83,7 @@ def test_frozen_means_bit_identical_while_the_rest_learns(builder: SequenceBuild
     model = make(builder, DiscreteTarget, frozen=True)
     before = weights_hash(model.llm)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    start = model.projector[0].weight.clone()
+    start = model.connector[0].weight.clone()
     batch = collate(
         [builder.caption(store.rows(0), "a red circle"), builder.generation("a blue square", store.rows(2))]
     )
@@ -92,7 +93,7 @@ def test_frozen_means_bit_identical_while_the_rest_learns(builder: SequenceBuild
     ).backward()
     optimizer.step()
     assert weights_hash(model.llm) == before
-    assert not torch.equal(model.projector[0].weight, start)
+    assert not torch.equal(model.connector[0].weight, start)
 
 
 @pytest.mark.parametrize(("positions", "implied"), [("place", False), ("rank", False), ("place", True)])
