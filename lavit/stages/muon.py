@@ -1,7 +1,7 @@
 """Muon (Jordan et al., 2024): momentum whose matrices are orthogonalised before they are applied.
 
-At the budgets of small studies it learns in about half of AdamW's steps. ``torch.optim.Muon`` takes matrices alone
-and one at a time, in bfloat16; here the other weights of a module stand in the same optimizer (one state to save, one
+At the budgets of small studies it learns more in a step than AdamW. ``torch.optim.Muon`` takes matrices alone and one
+at a time, in bfloat16; here the other weights of a module stand in the same optimizer (one state to save, one
 schedule), and matrices of one shape are orthogonalised together, in their own precision.
 
 Shapes: M matrices of R rows and C columns.

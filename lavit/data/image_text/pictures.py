@@ -111,7 +111,9 @@ class Pictures:
             return Image.open(io.BytesIO(reader.read(name))).convert("RGBA")
         except _BAD_IMAGE as error:
             where = f"{self.path}: {name}" if self._zipped else str(self.path / name)
-            raise LavitError(f"{where} is not an image: {error}.", "Replace it, or remove it with its row.") from error
+            # Pillow's own words for bytes that are no image name a buffer in memory; a broken image's say what broke.
+            why = "" if isinstance(error, UnidentifiedImageError) else f": {error}"
+            raise LavitError(f"{where} is not an image that can be read{why}.", "Replace it, or remove it with its row.") from error
 
 
 class _Reader:
