@@ -66,13 +66,15 @@ def _examples(results: Results) -> Check:
 
 
 def _voids(results: Results) -> Check | None:
-    voids = results.frame.study.voids
-    if not voids:
+    study = results.frame.study
+    if not study.voids:
         return Check("Void combinations", "info", "none declared")
+    listed = study.removed or study.rules
     items = list(
-        dict.fromkeys(", ".join(f"{a}={v}" for a, v in void.levels.items()) + ": " + void.why for void in voids)
+        dict.fromkeys(", ".join(f"{a}={v}" for a, v in void.levels.items()) + ": " + void.why for void in listed)
     )
-    return Check("Void combinations", "info", f"{len(items)} left out, each with its reason", tuple(items))
+    text = f"{len(items)} left out, each with its reason" if study.removed else "none of this design's arms is void"
+    return Check("Void combinations", "info", text, tuple(items))
 
 
 def _conditions(results: Results) -> Check:

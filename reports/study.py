@@ -85,6 +85,11 @@ class Study:
         """The void rules; a removed arm that is listed with a level on every axis is no rule."""
         return [void for void in self.voids if 1 < len(void.levels) < max(len(self.axes), 3)]
 
+    @property
+    def removed(self) -> list[Void]:
+        """The arms that the rules removed from the design, each with its level on every axis."""
+        return [void for void in self.voids if void not in self.rules]
+
     def differences(self, arm: str, against: str) -> list[str]:
         """The axes on which two arms differ; an axis that one of them lacks does not count."""
         pairs = [(a, self.level(arm, a), self.level(against, a)) for a in self.axes]

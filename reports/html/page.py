@@ -207,5 +207,5 @@ def _flops(results: Results) -> float:
 
 
 def _voids_text(results: Results) -> str:
-    voids = len(results.frame.study.voids)
+    voids = len(results.frame.study.removed)
     return f"{voids} void combination{'s' if voids != 1 else ''} left out" if voids else "no void combination"

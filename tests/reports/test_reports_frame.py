@@ -133,5 +133,6 @@ def test_a_void_rule_leaves_its_last_axis_without_a_level(small: Path) -> None:
     study = load(small).study
     assert study.level("regime=adapter", "target") is None
     assert study.void_reason("regime=adapter", "target") == why
+    assert study.removed == []  # a rule is not an arm that was left out
     assert study.level("target=continuous", "regime") == "unified"
     assert study.differences("regime=adapter", "default") == ["regime"]
