@@ -113,7 +113,8 @@ class Pictures:
             where = f"{self.path}: {name}" if self._zipped else str(self.path / name)
             # Pillow's own words for bytes that are no image name a buffer in memory; a broken image's say what broke.
             why = "" if isinstance(error, UnidentifiedImageError) else f": {error}"
-            raise LavitError(f"{where} is not an image that can be read{why}.", "Replace it, or remove it with its row.") from error
+            message = f"{where} is not an image that can be read{why}."
+            raise LavitError(message, "Replace it, or remove it with its row.") from error
 
 
 class _Reader:
