@@ -174,11 +174,16 @@ def test_the_study_document_is_what_reports_read(plan: Plans) -> None:
         "regime": "unified", "tokens": "dynamic", "target": "discrete", "llm": "unfrozen",
     }  # fmt: skip
     assert set(document) == set(
-        "name question design axes arms default headline family seeds voids conditional_on margin".split()  # noqa: SIM905
+        "name question design axes arms default headline family seeds void voids conditional_on margin".split()  # noqa: SIM905
     )
     assert len(document["voids"]) == 4
     assert all(void["arm"]["target"] == "continuous" and void["why"] for void in document["voids"])
     assert [line.split()[1] for line in document["conditional_on"]] == ["vision", "language", "pixels"]
+    rule = document["void"][0]
+    assert rule["when"] == {"regime": ["adapter"], "target": ["continuous"]}
+    assert all(
+        removed["arm"]["target"] == "continuous" and removed["why"] == rule["why"] for removed in document["voids"]
+    )
 
 
 def test_the_plan_as_json_is_complete(plan: Plans) -> None:

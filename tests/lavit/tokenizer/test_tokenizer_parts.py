@@ -186,7 +186,7 @@ def test_objective_pieces() -> None:
     with pytest.raises(LavitError, match=r"keep\.per"):
         keep_loss(keep, 0.25, "epoch")
     vectors = torch.nn.functional.normalize(torch.randn(2, 4, 3), dim=-1).requires_grad_()
-    assert float(commitment_loss(vectors, vectors.detach(), keep)) == pytest.approx(0, abs=1e-6)
+    assert float(commitment_loss(vectors, vectors.detach(), keep).detach()) == pytest.approx(0, abs=1e-6)
     quantised = torch.zeros(2, 4, 3)
     mixed = mixed_vectors(vectors, quantised, bypass=0.5)
     assert torch.equal(mixed[0], vectors[0])
