@@ -19,7 +19,7 @@ from experiments.display import first_line, watcher
 from experiments.errors import LavitError
 from experiments.launch import HerePool, JobId, Outcome, Pool, check_store, run_graph, waves
 from experiments.plan import Plan, Run, StageJob
-from experiments.store import Store
+from experiments.store import LOG, TRACEBACK, Store
 
 #: Runs a batch of request files, somehow; what it returns is not believed.
 LaunchBatch = Callable[[Sequence[Path]], None]
@@ -160,10 +160,16 @@ def failure_text(launch: Launch) -> str:
         folder = store.folder(cause.job.stage, cause.job.key)
         lines += [
             f"  {run.name}: {cause.job.stage} failed: {error.get('class')}: {first_line(error.get('message', ''))}",
-            f"    log     {folder / 'log.txt'}",
+            f"    {_account(folder)}",
             f"    repeat  {run.command}",
         ]
     return "\n".join(lines)
+
+
+def _account(folder: Path) -> str:
+    """Where the whole story of a failure stands: its traceback, or what the process printed before it was killed."""
+    traceback = folder / TRACEBACK
+    return f"details {traceback}" if traceback.is_file() else f"log     {folder / LOG}"
 
 
 def finish(launch: Launch) -> bool:

@@ -28,10 +28,11 @@ REQUEST = "request.yaml"
 PROGRESS = "progress.json"
 LEASE = "LEASE.json"
 LOG = "log.txt"
+TRACEBACK = "traceback.txt"
 RESUME = "resume"
 REQUEST_HEAD = "# What this folder was asked to hold: the stage, its seed, what it needs, all the config it may read.\n"
 #: The engine's own files: not part of what a stage made, so never listed in DONE.json.
-OWN = frozenset({DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, "traceback.txt", ".lock", RESUME})
+OWN = frozenset({DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ".lock", RESUME})
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -250,11 +251,11 @@ class Store:
         """Note how an attempt failed, for the driver, the report and whoever comes later."""
         folder = self.folder(stage, key)
         if traceback:
-            write_atomic(folder / "traceback.txt", traceback)
+            write_atomic(folder / TRACEBACK, traceback)
         body = {
             "class": kind,
             "message": message,
-            "traceback": "traceback.txt" if traceback else None,
+            "traceback": TRACEBACK if traceback else None,
             "time": time.time(),
         }
         write_atomic(folder / FAILED, json.dumps(body, indent=1))

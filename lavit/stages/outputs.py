@@ -54,7 +54,8 @@ def channel_statistics(features_SNC: Tensor) -> tuple[Tensor, Tensor]:
 
 def forward_flops(module: Callable[..., Any], *inputs: Any) -> float:
     """FLOPs of one call, measured: the 2nP of the rules with attention and convolutions as they really are."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # With gradients on: the counter follows modules by hooks, which fail on a parameter's view made without them.
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         module(*inputs)
     return float(counter.get_total_flops())
 

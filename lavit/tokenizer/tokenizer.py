@@ -65,8 +65,8 @@ class Tokenizer(nn.Module):
         # A number where every image has as many tokens; None where the end has to be predicted.
         self.tokens_per_image: int | None = selector.tokens_per_image  # type: ignore[assignment]
         self.positions: str = "place" if decoder.uses_places else "rank"
-        # True where a token's place follows from its rank, or is not used: then no model has to predict places.
-        self.places_implied: bool = self.tokens_per_image is not None or not decoder.uses_places
+        # True where a token's place follows from its rank and all are filled: then no model predicts places or the end.
+        self.places_implied: bool = self.tokens_per_image is not None
         self.register_buffer("mean_C", torch.zeros(feature_dim))
         self.register_buffer("std_C", torch.ones(feature_dim))
         self.vision = vision
