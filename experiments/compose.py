@@ -175,6 +175,11 @@ class Composer:
                 mark = getattr(error, "problem_mark", None)
                 where = f"{mark.name}, line {mark.line + 1}" if mark is not None else str(self.config_dir)
                 raise LavitError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+            except RecursionError as error:
+                raise LavitError(
+                    f"the config in {self.config_dir} with {' '.join(cache_key) or 'no override'} never ends",
+                    "a YAML node holds itself, by an alias (*name) inside its own anchor (&name)",
+                ) from error
             except (HydraException, OmegaConfBaseException, ValueError) as error:
                 reason = str(error).split("\n\n")[0]
                 raise LavitError(f"the config in {self.config_dir} does not compose: {reason}") from error

@@ -238,7 +238,8 @@ def test_a_bad_command_line_is_refused(overrides: list[str], words: list[str], s
 SCRAPS = st.sampled_from(
     [None, True, 0, -1, 2.5, "", "x", "a, b", "frozen", "dynamic", "${seed}", "${nowhere}", "???", [], ["frozen"],
      [[1]], {}, {"a": 1}, {"key": "optimizer.lr", "levels": [0.1, 0.2]}, {True: "x"}, ["train.steps=3"], "é", "a=b"]
-)  # fmt: skip
+).map(copy.deepcopy)  # fmt: skip
+# (a copy: what is drawn may be mutated in turn, and must not be seen so by the next example)
 
 
 @st.composite
@@ -308,7 +309,9 @@ def test_many_mutated_studies_plan_or_are_refused(body: Any, desk: Desk) -> None
     plan_or_refuse(body, desk)
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "just text", "a: [", "name: x\nname: y\n", "axes: {llm: [frozen, {}]}"])
+@pytest.mark.parametrize(
+    "text", ["a: &me {b: *me}", "", "[1, 2]", "just text", "a: [", "name: x\nname: y\n", "axes: {llm: [frozen, {}]}"]
+)
 def test_a_file_that_is_no_study_is_refused(text: str, desk: Desk) -> None:
     with pytest.raises(LavitError):
         desk.plan(text)
