@@ -98,7 +98,6 @@ def load(folder: Path | str) -> Frame:
     study = read_study(folder / "study.yaml")
     records, files = _read_records(folder, study)
     header = _read_json(folder / "runs.json")
-    study = study.with_rules((header.get("plan") or {}).get("voids"))
     entries = header.pop("runs", [])
     runs, metrics, ledgers = _tabulate_runs(entries, study, records, folder / "runs.json")
     curves = _read_curves(folder / "curves.parquet")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,6 @@ class Study:
                 return None
             reasons.append(hit.why)
         return reasons[0] if reasons else None
-
-    def with_rules(self, declared: Any) -> Study:
-        """This study with further void rules, as a plan lists them (`when`, `why`)."""
-        return replace(self, voids=(*self.voids, *(v for v in _voids(declared) if v not in self.voids)))
 
     @property
     def rules(self) -> list[Void]:
