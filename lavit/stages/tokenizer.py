@@ -3,11 +3,13 @@
 First selector and merger train without quantisation; then the codebook is made by k-means from their tokens and all
 goes on together. From step 0 on with a codebook, few codes live and the encoder collapses onto them.
 
-Shapes: B S images, N patches, M places, R tokens, C channels, D code dimensions.
+Shapes: B S images, N patches, M places, R tokens, C channels, D code dimensions; ``...`` [B, M] or [R].
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch import Tensor
 from lavit import data, vision
 from lavit.build import plain
 from lavit.data import Corpus
+from lavit.errors import LavitError
 from lavit.ledger import Ledger, count_parameters
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
@@ -29,15 +32,35 @@ from lavit.stages.outputs import (
     save_weights,
     write_json,
 )
-from lavit.stages.training import OptimizerConfig, StageModule, fit, step_generator
+from lavit.stages.training import OptimizerConfig, StageModule, TrainingError, fit, step_generator
 from lavit.tokenizer.loading import assemble
 from lavit.tokenizer.metrics import tokenizer_metrics
-from lavit.tokenizer.objective import commitment_loss, keep_loss, mixed_vectors, reconstruction_loss
+from lavit.tokenizer.objective import codebook_loss, commitment_loss, keep_loss, mixed_vectors, reconstruction_loss
 from lavit.tokenizer.selector import image_keys
 from lavit.tokenizer.tokens import PackedTokens, pack
 
 EVALUATED = 1024  # images of the validation split that the stage's own metrics look at
 SELECT, RESTART, KMEANS, SAMPLE = 1, 2, 3, 4  # purposes of a step's generators
+ORDERS = ("joint", "freeze", "selector_first")
+
+
+@dataclass
+class Held:
+    """The tokens of a training batch in one of two forms: all places with weights, or the kept ones packed.
+
+    Attributes:
+        keep_BM: decisions.
+        vectors: unit vectors [..., D].
+        weights: [...], 1 where there is a token (the decisions themselves where all places are held).
+        image: image of each token, broadcasts to [...].
+        decode: vectors [..., D] to features [B, N, C].
+    """
+
+    keep_BM: Tensor
+    vectors: Tensor
+    weights: Tensor
+    image: Tensor
+    decode: Callable[[Tensor], Tensor]
 
 
 class TokenizerTraining(StageModule):
@@ -48,6 +71,15 @@ class TokenizerTraining(StageModule):
         self.settings, self.seed = config.tokenizer, seed
         self.steps = int(config.tokenizer.steps)
         self.quantise_from = round(self.settings.warmup * self.steps)
+        if self.settings.order not in ORDERS:
+            raise LavitError(
+                f"tokenizer.order={self.settings.order!r} is unknown", f"choose one of {', '.join(ORDERS)}"
+            )
+        if self.settings.order == "selector_first" and not self.quantise_from:
+            raise LavitError(
+                "tokenizer.order=selector_first needs a warm-up, and tokenizer.warmup leaves it no step",
+                "raise tokenizer.warmup or tokenizer.steps",
+            )
         self.tokenizer = assemble(plain(config.tokens), plain(config.tokenizer), encoder.feature_dim, encoder.grid)
         images = load_images(corpus, "train")
         self.keys = image_keys(images)
@@ -83,32 +115,69 @@ class TokenizerTraining(StageModule):
         return [*groups, {"params": selector, "lr_scale": self.settings.selector_lr_scale}] if selector else groups
 
     def batch(self, step: int) -> Tensor:
-        return self.features[self.order.take(step, self.settings.batch)]
+        index_B = self.order.take(step, self.settings.batch)
+        features_BNC = self.features[index_B]
+        finite_B = torch.isfinite(features_BNC).flatten(1).all(1)
+        if not finite_B.all():
+            image = index_B[int((~finite_B).nonzero()[0, 0])]
+            raise TrainingError(
+                f"stage tokenizer, step {step}: the vision features of training image {image} hold NaN or infinity. "
+                "The vision stage, or the image, is broken: remove the stage's folder and run again."
+            )
+        return features_BNC
+
+    def frozen(self, step: int) -> tuple[bool, bool]:
+        """Whether the selector, and whether all the rest, stands still at a step (``tokenizer.order``)."""
+        early, order = step < self.quantise_from, self.settings.order
+        return not early and order != "joint", early and order == "selector_first"
+
+    def hold(self, standard_BNC: Tensor, step: int) -> Held:
+        """Tokens of a batch of standardised features: packed, unless the selector is to learn from its decisions."""
+        tokenizer, generator = self.tokenizer, step_generator(self.seed, step, SELECT)
+        learns = tokenizer.selector.learned and not self.frozen(step)[0] and self.settings.mask_gradient
+        if learns:
+            held = tokenizer.places(standard_BNC, generator)
+            keep_BM = held.selection.keep_BM
+            image_B1 = torch.arange(len(keep_BM), device=keep_BM.device)[:, None]
+            return Held(keep_BM, held.vectors_BMD, keep_BM, image_B1, lambda x: tokenizer.decoder(x, keep_BM))
+        packed = tokenizer.packed(standard_BNC, generator)
+        rows, places_R = packed.kept.rows, packed.kept.kept_R % tokenizer.num_places
+        ones_R = torch.ones_like(packed.vectors_RD[:, 0])
+        return Held(
+            packed.selection.keep_BM,
+            packed.vectors_RD,
+            ones_R,
+            rows.image_R,
+            lambda x: tokenizer.decoder.packed(x, places_R, rows),
+        )
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Any]]:
         tokenizer, settings = self.tokenizer, self.settings
+        selector_frozen, rest_frozen = self.frozen(step)
+        for name, parameter in tokenizer.named_parameters():
+            parameter.requires_grad_(not (selector_frozen if name.startswith("selector.") else rest_frozen))
         standard_BNC = tokenizer.standardise(batch)
-        held = tokenizer.places(standard_BNC, step_generator(self.seed, step, SELECT))
-        keep_BM, vectors_BMD = held.selection.keep_BM, held.vectors_BMD
-        places_BM = torch.arange(tokenizer.num_places).expand(len(batch), -1)
+        held = self.hold(standard_BNC, step)
+        vectors, kept_BM = held.vectors, held.keep_BM.detach()
         metrics: dict[str, Any] = {}
-        total = torch.zeros(())
+        total = torch.zeros((), device=batch.device)
         if step >= self.quantise_from and settings.quantise:
-            with torch.no_grad():
-                codes_BM = tokenizer.quantizer.codes(vectors_BMD)
-                kept_BM = keep_BM > 0.5
-                self.assigned = vectors_BMD[kept_BM], codes_BM[kept_BM]
-            quantised_BMD = tokenizer.lookup(codes_BM)
-            commitment = commitment_loss(vectors_BMD, quantised_BMD, keep_BM)
+            codes = tokenizer.quantizer.codes(vectors)
+            self.assigned = vectors.detach()[held.weights > 0.5], codes[held.weights > 0.5]
+            quantised = tokenizer.lookup(codes)
+            commitment = commitment_loss(vectors, quantised, held.weights)
             total = total + settings.commitment * commitment
+            if tokenizer.quantizer.learn == "gradient":
+                total = total + codebook_loss(vectors, quantised, held.weights)
             metrics |= {"commitment": commitment.detach(), "revived": self.revived}
-            vectors_BMD = mixed_vectors(vectors_BMD, quantised_BMD, settings.bypass)
-        decoded_BNC = tokenizer.decoder(vectors_BMD, places_BM, keep_BM)
-        recon = reconstruction_loss(decoded_BNC, standard_BNC, settings.loss.cosine, settings.loss.squared)
+            # Batches are shuffled, so the first images are any.
+            bypassed = held.image.expand(held.weights.shape) < round(settings.bypass * len(batch))
+            vectors = mixed_vectors(vectors, quantised, bypassed)
+        recon = reconstruction_loss(held.decode(vectors), standard_BNC, settings.loss.cosine, settings.loss.squared)
         total = total + recon
-        metrics |= {"reconstruction": recon.detach(), "kept": keep_BM.detach().sum(1).mean()}
-        if tokenizer.selector.learned:
-            total = total + settings.keep.weight * keep_loss(keep_BM, settings.keep.rate, settings.keep.per)
+        metrics |= {"reconstruction": recon.detach(), "kept": kept_BM.sum(1).mean(), "keep_rate": kept_BM.mean()}
+        if tokenizer.selector.learned and not selector_frozen:
+            total = total + settings.keep.weight * keep_loss(held.keep_BM, settings.keep.rate, settings.keep.per)
         return total, metrics
 
     @torch.no_grad()
@@ -128,8 +197,7 @@ class TokenizerTraining(StageModule):
         rows = []
         for part in torch.from_numpy(index).split(256):
             generator = step_generator(self.seed, step + int(part[0]), KMEANS)
-            held = self.tokenizer.places(self.tokenizer.standardise(self.features[part]), generator)
-            rows.append(held.vectors_BMD[held.selection.keep_BM > 0.5])
+            rows.append(self.tokenizer.packed(self.tokenizer.standardise(self.features[part]), generator).vectors_RD)
         self.tokenizer.quantizer.initialise(torch.cat(rows), step_generator(self.seed, step, KMEANS))
 
     @torch.no_grad()
@@ -174,10 +242,7 @@ def run(context: StageContext) -> None:
 def _ledger(module: TokenizerTraining, encoder: vision.VisionEncoder, val_images: int) -> Ledger:
     """Training costs three forward passes a step; caching the features costs one of the encoder for each image."""
     tokenizer, one_1NC = module.tokenizer, module.features[:1]
-    held = tokenizer.places(one_1NC, step_generator(0, 0))
-    places_1M = torch.arange(tokenizer.num_places)[None]
-    once = forward_flops(tokenizer.places, one_1NC, step_generator(0, 0))
-    once += forward_flops(tokenizer.decoder, held.vectors_BMD, places_1M, held.selection.keep_BM)
+    once = forward_flops(lambda features_BNC: (held := module.hold(features_BNC, 0)).decode(held.vectors), one_1NC)
     side = encoder.grid * encoder.patch
     encoder_once = forward_flops(encoder, torch.zeros(1, side, side, 3, dtype=torch.uint8))
     seen = module.steps * int(module.settings.batch)

@@ -1,9 +1,10 @@
-"""Tokenizer decoders: from token vectors back to one feature row a patch.
+"""Tokenizer decoder by place: from token vectors back to one feature row a patch.
 
-Both take the tokens of an image with their places and weights (1 a token, 0 padding; the selector's
-straight-through decisions in training, so that reconstruction teaches the selector directly).
+Decoders have two forms. ``packed`` takes the tokens of a batch as one sequence; ``forward`` takes the vectors of all
+places with weights (1 a token, 0 none: the selector's straight-through decisions), so that reconstruction teaches the
+selector directly.
 
-Shapes: B images, K tokens, M places, N patches, D code dimensions, W decoder width, C channels of the features.
+Shapes: B images, M places, R packed tokens, N patches, D code dimensions, W decoder width, C channels of the features.
 """
 
 from __future__ import annotations
@@ -11,19 +12,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lavit.tokenizer.attention import WeightedAttention
+from lavit.tokenizer.packing import PackedRows
 from lavit.tokenizer.pooling import Layout
-from lavit.vision.blocks import Block, Mlp, SelfAttention, init_transformer
+from lavit.vision.blocks import Block, init_transformer
 
 
 class OutputTask(nn.Sequential):
-    """Linear, tanh, Linear: the mirror image of the pre-quantizer (LaVIT's decoding task layer)."""
+    """LayerNorm, then Linear, tanh, Linear: the mirror image of the pre-quantizer (LaVIT's decoding task layer)."""
 
     def __init__(self, width: int, feature_dim: int):
         super().__init__(nn.LayerNorm(width), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, feature_dim))
 
 
-class PlaceDecoder(nn.Module):
+class TokenDecoder(nn.Module):
+    """What every decoder offers."""
+
+    uses_places: bool  # False where only a token's rank among those of its image is known
+
+    def forward(self, vectors_BMD: Tensor, weights_BM: Tensor) -> Tensor:
+        """Reconstructed features [B, N, C] from the vectors of all places and their weights."""
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+    def packed(self, vectors_RD: Tensor, places_R: Tensor, rows: PackedRows) -> Tensor:
+        """Reconstructed features [B, N, C] of packed tokens."""
+        raise TypeError(f"{type(self).__name__} does not define packed")
+
+
+class PlaceDecoder(TokenDecoder):
     """Tokens are put back where they came from, a mask token stands where there is none, and blocks fill the gaps.
 
     The place of a token is given, so that a code needs to carry content only; a model that generates tokens has
@@ -59,77 +74,23 @@ class PlaceDecoder(nn.Module):
         nn.init.trunc_normal_(self.place_NW, std=0.2)
         nn.init.trunc_normal_(self.absent_W, std=0.2)
 
-    def forward(self, vectors_BKD: Tensor, places_BK: Tensor, weights_BK: Tensor) -> Tensor:
-        """Reconstructed features [B, N, C]. Tokens that claim one place are averaged."""
-        weights_BK = weights_BK.to(vectors_BKD.dtype)
-        batch, places = len(vectors_BKD), self.layout.num_places
-        rows_BKW = self.enter(vectors_BKD) * weights_BK[..., None]
-        sums_BMW = rows_BKW.new_zeros(batch, places, rows_BKW.shape[-1]).scatter_add(
-            1, places_BK[..., None].expand_as(rows_BKW), rows_BKW
-        )
-        count_BM = weights_BK.new_zeros(batch, places).scatter_add(1, places_BK, weights_BK)
-        held_BM1 = count_BM.clamp(max=1)[..., None]
-        x_BMW = sums_BMW / count_BM.detach().clamp(min=1)[..., None] + (1 - held_BM1) * self.absent_W
+    def forward(self, vectors_BMD: Tensor, weights_BM: Tensor) -> Tensor:
+        """Reconstructed features [B, N, C] from the vectors of all places and their weights."""
+        weights_BM1 = weights_BM.to(vectors_BMD.dtype)[..., None]
+        return self._fill(self.enter(vectors_BMD) * weights_BM1 + (1 - weights_BM1) * self.absent_W)
+
+    def packed(self, vectors_RD: Tensor, places_R: Tensor, rows: PackedRows) -> Tensor:
+        """Reconstructed features [B, N, C] of packed tokens; tokens that claim one place are averaged."""
+        batch, places = len(rows.count_B), self.layout.num_places
+        slot_R = rows.image_R * places + places_R
+        tokens_RW = self.enter(vectors_RD)
+        sums_SW = tokens_RW.new_zeros(batch * places, tokens_RW.shape[-1]).index_add(0, slot_R, tokens_RW)
+        count_S = torch.bincount(slot_R, minlength=batch * places)[:, None]
+        x_SW = torch.where(count_S > 0, sums_SW / count_S.clamp(min=1), self.absent_W.to(sums_SW.dtype))
+        return self._fill(x_SW.view(batch, places, -1))
+
+    def _fill(self, x_BMW: Tensor) -> Tensor:
         x_BNW = self.layout.spread(x_BMW) + self.place_NW
         for block in self.blocks:
             x_BNW = block(x_BNW)
-        return self.leave(x_BNW)
-
-
-class RankBlock(nn.Module):
-    """Self-attention of the queries, cross-attention to the tokens, MLP; pre-norm, memory without a norm."""
-
-    def __init__(self, width: int, heads: int, mlp_ratio: float):
-        super().__init__()
-        self.norm_self = nn.LayerNorm(width)
-        self.self_attention = SelfAttention(width, heads)
-        self.norm_cross = nn.LayerNorm(width)
-        self.cross_attention = WeightedAttention(width, heads)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
-
-    def forward(self, x_BNW: Tensor, tokens_BKW: Tensor, weights_B1K: Tensor) -> Tensor:
-        x_BNW = x_BNW + self.self_attention(self.norm_self(x_BNW))
-        x_BNW = x_BNW + self.cross_attention(self.norm_cross(x_BNW), tokens_BKW, weights_B1K)
-        return x_BNW + self.mlp(self.norm_mlp(x_BNW))
-
-
-class RankDecoder(nn.Module):
-    """LaVIT's decoder: learned queries attend to the tokens, of which only the rank among the kept is known.
-
-    Where a token came from must be carried by the token itself, which takes a large codebook.
-
-    Args: as :class:`PlaceDecoder`.
-    """
-
-    uses_places = False
-
-    def __init__(
-        self,
-        code_dim: int,
-        feature_dim: int,
-        layout: Layout,
-        width: int,
-        blocks: int,
-        heads: int,
-        mlp_ratio: float = 4.0,
-    ):
-        super().__init__()
-        self.enter = nn.Linear(code_dim, width)
-        self.rank_MW = nn.Parameter(torch.zeros(layout.num_places, width))
-        self.query_NW = nn.Parameter(torch.zeros(layout.num_patches, width))
-        self.blocks = nn.ModuleList(RankBlock(width, heads, mlp_ratio) for _ in range(blocks))
-        self.leave = OutputTask(width, feature_dim)
-        init_transformer(self)
-        for table in (self.rank_MW, self.query_NW):
-            nn.init.trunc_normal_(table, std=0.2)
-
-    def forward(self, vectors_BKD: Tensor, places_BK: Tensor, weights_BK: Tensor) -> Tensor:
-        """Reconstructed features [B, N, C]; ``places_BK`` is not looked at."""
-        weights_BK = weights_BK.to(vectors_BKD.dtype)
-        rank_BK = (weights_BK.detach().round().long().cumsum(1) - 1).clamp(0, len(self.rank_MW) - 1)
-        tokens_BKW = self.enter(vectors_BKD) + self.rank_MW[rank_BK]
-        x_BNW = self.query_NW.expand(len(vectors_BKD), -1, -1)
-        for block in self.blocks:
-            x_BNW = block(x_BNW, tokens_BKW, weights_BK[:, None])
         return self.leave(x_BNW)

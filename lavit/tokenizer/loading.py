@@ -22,7 +22,7 @@ def assemble(tokens: Mapping[str, Any], tokenizer: Mapping[str, Any], feature_di
     Args:
         tokens: ``layout`` (null: one place a patch; else a dotted path called with the grid and ``tokens.mean``),
             ``selector`` and ``merger`` (null: the tokenizer's own, ``tokenizer.merger``).
-        tokenizer: ``merger``, ``quantizer``, ``decoder`` (one node for each of ``tokenizer.positions``).
+        tokenizer: ``merger``, ``quantizer``, ``quantise``, ``decoder`` (one node for each of ``tokenizer.positions``).
         feature_dim: channels of the vision features.
         grid: patches along a side.
 
@@ -40,7 +40,8 @@ def assemble(tokens: Mapping[str, Any], tokenizer: Mapping[str, Any], feature_di
     decoder = build(
         tokenizer["decoder"][positions], code_dim=quantizer.code_dim, feature_dim=feature_dim, layout=layout
     )
-    return Tokenizer(layout, selector, merger, quantizer, decoder, feature_dim)
+    quantised = bool(tokenizer["quantise"])
+    return Tokenizer(layout, selector, merger, quantizer, decoder, feature_dim, quantised=quantised)
 
 
 def load(tokenizer_dir: Path, vision_dir: Path | None) -> Tokenizer:

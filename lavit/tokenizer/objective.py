@@ -3,7 +3,7 @@
 LaVIT: mean over patches of 1 - cos, plus lambda (rho - kept share)^2 (paper, equation 4); here with standardised
 features, an optional squared error beside the cosine, and the usual commitment term of vector quantisation.
 
-Shapes: B images, N patches, M places, C channels, D code dimensions.
+Shapes: B images, N patches, M places, C channels, D code dimensions; ``...`` any leading dimensions of tokens.
 """
 
 from __future__ import annotations
@@ -34,18 +34,31 @@ def keep_loss(keep_BM: Tensor, rate: float, per: str) -> Tensor:
     raise LavitError(f"tokenizer.keep.per={per!r} is unknown", "choose batch or image")
 
 
-def commitment_loss(vectors_BMD: Tensor, quantised_BMD: Tensor, keep_BM: Tensor) -> Tensor:
-    """Mean 1 - cos between kept vectors and their codes; moves the vectors, not the codes."""
-    keep_BM = keep_BM.detach()
-    angle_BM = 1 - (vectors_BMD * quantised_BMD.detach()).sum(-1)
-    return (angle_BM * keep_BM).sum() / keep_BM.sum().clamp(min=1)
+def commitment_loss(vectors: Tensor, codes: Tensor, weights: Tensor) -> Tensor:
+    """Mean 1 - cos between token vectors [..., D] and their codes; moves the vectors, not the codes.
 
-
-def mixed_vectors(vectors_BMD: Tensor, quantised_BMD: Tensor, bypass: float) -> Tensor:
-    """Quantised vectors (straight-through), but for the first ``bypass`` share of the batch the vectors themselves.
-
-    One decoder then serves discrete and continuous models alike. Batches are shuffled, so the first are any.
+    Args:
+        vectors: unit vectors before quantisation.
+        codes: their codebook rows.
+        weights: [...], 1 where there is a token, 0 elsewhere.
     """
-    straight_BMD = vectors_BMD + (quantised_BMD - vectors_BMD).detach()
-    through = round(bypass * len(vectors_BMD))
-    return torch.cat([vectors_BMD[:through], straight_BMD[through:]])
+    return _mean_angle(vectors, codes.detach(), weights)
+
+
+def codebook_loss(vectors: Tensor, codes: Tensor, weights: Tensor) -> Tensor:
+    """The same the other way round: moves the codes, not the vectors (where they are learned by gradient)."""
+    return _mean_angle(vectors.detach(), codes, weights)
+
+
+def _mean_angle(vectors: Tensor, codes: Tensor, weights: Tensor) -> Tensor:
+    weights = weights.detach()
+    angle = 1 - (vectors * codes).sum(-1)
+    return (angle * weights).sum() / weights.sum().clamp(min=1)
+
+
+def mixed_vectors(vectors: Tensor, codes: Tensor, bypassed: Tensor) -> Tensor:
+    """Codes in the vectors' place (straight-through), but for ``bypassed`` [...] tokens the vectors themselves.
+
+    One decoder then serves discrete and continuous models alike.
+    """
+    return torch.where(bypassed[..., None], vectors, vectors + (codes - vectors).detach())

@@ -2,7 +2,7 @@
 
 The codebook is cosine k-means kept up by moving averages (after BEiT v2, from which LaVIT's derives): no gradient
 reaches it. What the released sources leave open, and what training fails without, are here as well:
-initialisation from data and the revival of dead codes.
+initialisation from data and the revival of dead codes. Each piece has a switch, so that a study can take it away.
 
 Shapes: R rows (tokens), C channels, D code dimensions, K codes; ``...`` any leading dimensions.
 """
@@ -16,6 +16,34 @@ from torch import Tensor, nn
 from lavit.errors import LavitError
 from lavit.vision.blocks import init_transformer
 
+# Scores held at once by the search for the nearest code. On a CPU they should stay in its cache, on a GPU fill it.
+SCORES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 27}
+
+
+@torch.no_grad()
+def nearest_codes(vectors: Tensor, codebook_KD: Tensor, at_once: int | None = None) -> Tensor:
+    """Index [...] of the nearest row of the codebook by squared distance, the first on a tie.
+
+    argmin |z - e|^2 = argmax (z e - |e|^2 / 2): one matrix product with a bias, in float32 whatever autocast is on (in
+    bfloat16 some 3 % of the indices of random vectors change), over as many rows at a time as keep the scores small.
+
+    Args:
+        vectors: [..., D].
+        codebook_KD: used as stored; with unit-norm rows the nearest is the one of the largest cosine.
+        at_once: scores held at a time; a default for the device.
+    """
+    rows_RD = vectors.reshape(-1, vectors.shape[-1])
+    at_once = at_once or SCORES_AT_ONCE.get(rows_RD.device.type, SCORES_AT_ONCE["cpu"])
+    with torch.autocast(rows_RD.device.type, enabled=False):
+        codebook_KD = codebook_KD.float()
+        bias_K = codebook_KD.square().sum(-1) * -0.5
+        chunk = max(1, at_once // len(codebook_KD))
+        found = [
+            torch.addmm(bias_K, part.float(), codebook_KD.T).argmax(-1) for part in rows_RD.split(chunk) if len(part)
+        ]
+    codes_R = torch.cat(found) if found else rows_RD.new_zeros(0, dtype=torch.long)
+    return codes_R.view(vectors.shape[:-1])
+
 
 class Quantizer(nn.Module):
     """Pre-quantizer (Linear, tanh, Linear) and cosine codebook.
@@ -24,7 +52,9 @@ class Quantizer(nn.Module):
         width: channels C of the merged tokens.
         codebook_size: codes K.
         code_dim: dimensions D of a code.
-        decay: of a code's moving average, and of its usage.
+        init: ``kmeans`` (from the tokens of many images) or ``random`` (unit vectors that know nothing of the data).
+        learn: ``ema`` (codes follow their tokens) or ``gradient`` (codes are parameters, with a codebook loss).
+        decay: of a code's moving average.
         usage_decay: of the usage that decides whether a code is dead; faster, so that the dead are found in time.
         dead_below: usage (share of the tokens, in units of 1 / K) under which a code is dead; 0 turns revival off.
     """
@@ -38,16 +68,26 @@ class Quantizer(nn.Module):
         width: int,
         codebook_size: int,
         code_dim: int,
+        init: str = "kmeans",
+        learn: str = "ema",
         decay: float = 0.99,
         usage_decay: float = 0.9,
         dead_below: float = 0.05,
     ):
         super().__init__()
+        for key, value, known in (("init", init, ("kmeans", "random")), ("learn", learn, ("ema", "gradient"))):
+            if value not in known:
+                raise LavitError(f"tokenizer.quantizer.{key}={value!r} is unknown", f"choose {' or '.join(known)}")
         self.codebook_size, self.code_dim = codebook_size, code_dim
+        self.init, self.learn = init, learn
         self.decay, self.usage_decay, self.dead_below = decay, usage_decay, dead_below
         self.project = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, code_dim))
         init_transformer(self.project)
-        self.register_buffer("codebook_KD", F.normalize(torch.randn(codebook_size, code_dim), dim=-1))
+        codebook_KD = F.normalize(torch.randn(codebook_size, code_dim), dim=-1)
+        if learn == "gradient":
+            self.codebook_KD = nn.Parameter(codebook_KD)
+        else:
+            self.register_buffer("codebook_KD", codebook_KD)
         self.register_buffer("usage_K", torch.full((codebook_size,), 1 / codebook_size))
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
 
@@ -56,16 +96,23 @@ class Quantizer(nn.Module):
         return F.normalize(self.project(merged).float(), dim=-1)
 
     def codes(self, vectors: Tensor) -> Tensor:
-        """Index [...] of the nearest code (largest cosine; the first on a tie)."""
-        return (vectors.float() @ self.codebook_KD.T).argmax(-1)
+        """Index [...] of the nearest code, see :func:`nearest_codes`."""
+        return nearest_codes(vectors, self.codebook_KD.detach())
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Codebook rows [..., D]."""
-        return self.codebook_KD[codes]
+        """Codebook rows [..., D], as stored."""
+        return F.embedding(codes, self.codebook_KD)
 
     @torch.no_grad()
     def initialise(self, vectors_RD: Tensor, generator: torch.Generator, rounds: int = 10) -> None:
-        """Spherical k-means on the tokens of many images, begun at distinct tokens."""
+        """Spherical k-means on the tokens of many images, begun at distinct tokens; nothing where ``init`` is random.
+
+        Raises:
+            LavitError: fewer tokens than codes.
+        """
+        self.ready.fill_(True)
+        if self.init == "random":
+            return
         order = torch.randperm(len(vectors_RD), generator=generator)[: self.codebook_size]
         centres_KD = vectors_RD[order].clone()
         if len(centres_KD) < self.codebook_size:
@@ -74,34 +121,44 @@ class Quantizer(nn.Module):
                 "lower tokenizer.quantizer.codebook_size or raise tokenizer.init_images"
             )
         for _ in range(rounds):
-            nearest_R = (vectors_RD @ centres_KD.T).argmax(-1)
-            sums_KD, count_K = _sums(vectors_RD, nearest_R, self.codebook_size)
-            fresh_KD = vectors_RD[torch.randint(len(vectors_RD), (self.codebook_size,), generator=generator)]
+            sums_KD, count_K = _sums(vectors_RD, nearest_codes(vectors_RD, centres_KD), self.codebook_size)
+            fresh_KD = self._random_rows(vectors_RD, generator)
             centres_KD = F.normalize(torch.where(count_K[:, None] > 0, sums_KD, fresh_KD), dim=-1)
         self.codebook_KD.copy_(centres_KD)
         self.usage_K.fill_(1 / self.codebook_size)
-        self.ready.fill_(True)
 
     @torch.no_grad()
     def update(self, vectors_RD: Tensor, codes_R: Tensor, generator: torch.Generator) -> int:
-        """Move the codes towards the tokens assigned to them, and put dead ones onto random tokens.
+        """After an optimizer step: move the codes towards their tokens (``ema``) or back to the unit sphere
+        (``gradient``), and put dead ones onto random tokens.
 
         Returns:
             The number of revived codes.
         """
-        sums_KD, count_K = _sums(vectors_RD, codes_R, self.codebook_size)
-        moved_KD = F.normalize(self.decay * self.codebook_KD + (1 - self.decay) * F.normalize(sums_KD, dim=-1), dim=-1)
-        self.codebook_KD.copy_(torch.where(count_K[:, None] > 0, moved_KD, self.codebook_KD))
+        if self.learn == "gradient":
+            self.codebook_KD.copy_(F.normalize(self.codebook_KD, dim=-1))
+            count_K = torch.bincount(codes_R, minlength=self.codebook_size).to(vectors_RD.dtype)
+        else:
+            sums_KD, count_K = _sums(vectors_RD, codes_R, self.codebook_size)
+            target_KD = F.normalize(sums_KD, dim=-1)
+            moved_KD = F.normalize(self.decay * self.codebook_KD + (1 - self.decay) * target_KD, dim=-1)
+            self.codebook_KD.copy_(torch.where(count_K[:, None] > 0, moved_KD, self.codebook_KD))
         share_K = count_K / max(1, len(codes_R))
         self.usage_K.mul_(self.usage_decay).add_(share_K, alpha=1 - self.usage_decay)
         dead_K = self.usage_K < self.dead_below / self.codebook_size
-        fresh_KD = vectors_RD[torch.randint(len(vectors_RD), (self.codebook_size,), generator=generator)]
+        if not len(vectors_RD):
+            return 0
+        fresh_KD = self._random_rows(vectors_RD, generator)
         self.codebook_KD.copy_(torch.where(dead_K[:, None], fresh_KD, self.codebook_KD))
         self.usage_K.copy_(torch.where(dead_K, 1 / self.codebook_size, self.usage_K))
         return int(dead_K.sum())
 
+    def _random_rows(self, vectors_RD: Tensor, generator: torch.Generator) -> Tensor:
+        index_K = torch.randint(len(vectors_RD), (self.codebook_size,), generator=generator)
+        return vectors_RD[index_K.to(vectors_RD.device)]
+
 
 def _sums(vectors_RD: Tensor, codes_R: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Sum of the vectors and their number for each code."""
-    sums_KD = torch.zeros(size, vectors_RD.shape[1], dtype=vectors_RD.dtype).index_add_(0, codes_R, vectors_RD)
+    sums_KD = vectors_RD.new_zeros(size, vectors_RD.shape[1]).index_add_(0, codes_R, vectors_RD)
     return sums_KD, torch.bincount(codes_R, minlength=size).to(vectors_RD.dtype)

@@ -40,29 +40,52 @@ def at_least_one(keep_BM: Tensor, score_BM: Tensor) -> Tensor:
     return torch.where(empty_B1, best_BM, keep_BM)
 
 
+MODES = ("argmax", "sample", "top_k")
+
+
 class TokenSelector(nn.Module):
     """LaVIT's selector: a small MLP on each feature beside the image's mean feature decides to keep or to drop.
 
     LayerNorm, Linear, GELU; the first half of the channels stays local and the second half is averaged over the
     image; then an MLP that halves its width twice, two logits, log-softmax. In training the decision is a hard
-    Gumbel-softmax sample; in evaluation a place is kept where keeping is at least as probable as dropping
-    (the official code samples there too, so that its token counts change from call to call).
+    Gumbel-softmax sample, so that the selector sees both sides of what it is unsure about.
 
     Args:
         width: channels of the features.
-        places: number of places of an image (unused; selectors share one signature).
+        places: number of places of an image.
+        mode: how evaluation decides. ``argmax`` keeps a place where keeping is at least as probable as dropping;
+            ``sample`` draws, as the official code does in evaluation too (here from each image's own key, so that an
+            image has the same tokens in every run; from a generator where one is given); ``top_k`` keeps the ``budget``
+            most probable places, in training those of a noisy ranking.
+        budget: tokens an image with ``top_k``.
         temperature: of the Gumbel-softmax.
-        mask_gradient: let gradients reach the selector through its decisions.
+        at_least_one: keep the most probable place of an image that would keep none; False is the official behaviour.
     """
 
     learned = True
-    tokens_per_image: int | None = None
+    tokens_per_image: int | None = None  # even with an exact budget, which places are kept is not implied
 
-    def __init__(self, width: int, places: int, temperature: float = 1.0, mask_gradient: bool = True):
+    def __init__(
+        self,
+        width: int,
+        places: int,
+        mode: str = "argmax",
+        budget: int | None = None,
+        temperature: float = 1.0,
+        at_least_one: bool = True,
+    ):
         super().__init__()
         if width % 4:
             raise LavitError(f"the selector halves its width twice; {width} channels are not a multiple of 4")
-        self.temperature, self.mask_gradient = temperature, mask_gradient
+        if mode not in MODES:
+            raise LavitError(f"tokens.selector.mode={mode!r} is unknown", f"choose one of {', '.join(MODES)}")
+        if (mode == "top_k") != (budget is not None):
+            raise LavitError(
+                f"tokens.selector.budget={budget} with mode={mode}", "top_k needs a budget, the others none"
+            )
+        if budget is not None and not 1 <= budget <= places:
+            raise LavitError(f"tokens.selector.budget={budget} is impossible: an image has {places} places")
+        self.mode, self.budget, self.temperature, self.guarded = mode, budget, temperature, at_least_one
         self.enter = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
         self.decide = nn.Sequential(
             nn.Linear(width, width // 2),
@@ -83,17 +106,40 @@ class TokenSelector(nn.Module):
     def forward(
         self, features_BMC: Tensor, generator: torch.Generator | None = None, keys_B: Tensor | None = None
     ) -> Selection:
-        """Decide. With a ``generator`` the decision is sampled, without one it is the deterministic rule."""
+        """Decide. With a ``generator`` the decision is sampled, without one it follows ``mode``.
+
+        Raises:
+            LavitError: ``mode`` is ``sample`` and neither a generator nor the images' keys are given.
+        """
         log_probs_BM2 = self.log_probs(features_BMC)
+        score_BM = log_probs_BM2[..., KEEP] - log_probs_BM2[..., DROP]
+        noise_BM2 = self._noise(log_probs_BM2, generator, keys_B)
+        if noise_BM2 is not None:
+            score_BM = score_BM + noise_BM2[..., KEEP] - noise_BM2[..., DROP]
+        hard_BM = self._harden(score_BM)
         if generator is None:
-            score_BM = log_probs_BM2[..., KEEP] - log_probs_BM2[..., DROP]
-            return Selection(at_least_one((score_BM >= 0).float(), score_BM), log_probs_BM2)
-        uniform = torch.rand(log_probs_BM2.shape, generator=generator).clamp(1e-9, 1 - 1e-7)
-        noise_BM2 = -(-uniform.log()).log()
-        soft_BM = ((log_probs_BM2 + noise_BM2.to(log_probs_BM2)) / self.temperature).softmax(-1)[..., KEEP]
-        hard_BM = at_least_one((soft_BM >= 0.5).float(), soft_BM)
-        keep_BM = hard_BM + soft_BM - soft_BM.detach() if self.mask_gradient else hard_BM
-        return Selection(keep_BM, log_probs_BM2)
+            return Selection(hard_BM, log_probs_BM2)
+        soft_BM = (score_BM / self.temperature).sigmoid()  # the softmax over two logits
+        return Selection(hard_BM + (soft_BM - soft_BM.detach()), log_probs_BM2)
+
+    def _noise(self, like_BM2: Tensor, generator: torch.Generator | None, keys_B: Tensor | None) -> Tensor | None:
+        """Gumbel noise where the decision is drawn."""
+        if generator is not None:
+            uniform = torch.rand(like_BM2.shape, generator=generator)
+        elif self.mode == "sample":
+            if keys_B is None:
+                raise LavitError("tokens.selector.mode=sample needs a generator or the images' keys")
+            uniform = uniform_from_keys(keys_B, like_BM2[0].numel()).view(like_BM2.shape)
+        else:
+            return None
+        return -(-uniform.clamp(1e-9, 1 - 1e-7).log()).log().to(like_BM2)
+
+    def _harden(self, score_BM: Tensor) -> Tensor:
+        if self.budget is not None:
+            kept_BK = score_BM.detach().topk(self.budget, dim=1).indices
+            return torch.zeros_like(score_BM).scatter(1, kept_BK, 1.0)
+        hard_BM = (score_BM >= 0).to(score_BM.dtype)
+        return at_least_one(hard_BM, score_BM) if self.guarded else hard_BM
 
 
 class KeepAll(nn.Module):
@@ -141,7 +187,7 @@ class KeepRandom(nn.Module):
         if generator is not None:
             draw_BM1 = torch.rand(batch, places + 1, generator=generator)
         elif keys_B is not None:
-            draw_BM1 = _uniform_from_keys(keys_B, places + 1)
+            draw_BM1 = uniform_from_keys(keys_B, places + 1)
         else:
             raise LavitError("KeepRandom needs a generator or the images' keys")
         whole, part = divmod(self.mean, 1.0)
@@ -157,7 +203,7 @@ def image_keys(images_BHWC: Tensor) -> Tensor:
     return ((flat + 1) * (place | 1) * 0x5851F42D4C957F2D).sum(1)  # wraps around, as a hash should
 
 
-def _uniform_from_keys(keys_B: Tensor, count: int) -> Tensor:
+def uniform_from_keys(keys_B: Tensor, count: int) -> Tensor:
     """``count`` numbers in [0, 1) for each key (the integer mixing of splitmix64, wrapping as int64)."""
     x = keys_B[:, None] + torch.arange(1, count + 1, device=keys_B.device) * -0x61C8864680B583EB
     x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * -0x40A7B892E31B1A47

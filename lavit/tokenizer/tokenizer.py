@@ -3,7 +3,10 @@
 layout (patches or pooled cells) -> selector (which places) -> merger (what they take over) -> quantizer (unit vector,
 code) -> decoder (features again). Each part is a module of its own, named by ``_target_`` in the config.
 
-Shapes: B images, N patches, M places, K most tokens of an image, C channels, D code dimensions.
+From the merger on tokens are one packed sequence a batch. Only where the selector is to learn from its decisions does
+training carry all places (:meth:`Tokenizer.places`); kept tokens come out the same.
+
+Shapes: B images, N patches, M places, K most tokens of an image, R tokens of all images, C channels, D code dimensions.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lavit.tokenizer.decoder import TokenDecoder
+from lavit.tokenizer.merger import Merger
+from lavit.tokenizer.packing import Kept, pack_counts, pack_kept
 from lavit.tokenizer.pooling import Layout
 from lavit.tokenizer.quantizer import Quantizer
 from lavit.tokenizer.selector import Selection, image_keys
-from lavit.tokenizer.tokens import VisualTokens, gather_kept, kept_places
+from lavit.tokenizer.tokens import VisualTokens
 from lavit.vision.encoder import VisionEncoder
 
 
@@ -28,6 +34,16 @@ class Places:
     selection: Selection
     merged_BMC: Tensor
     vectors_BMD: Tensor
+
+
+@dataclass
+class PackedPlaces:
+    """What the kept places of a batch hold, image after image, in raster order."""
+
+    selection: Selection
+    kept: Kept
+    merged_RC: Tensor
+    vectors_RD: Tensor
 
 
 class Tokenizer(nn.Module):
@@ -41,6 +57,7 @@ class Tokenizer(nn.Module):
         decoder: vectors, places and weights -> features.
         feature_dim: channels C.
         vision: the encoder that ``encode`` runs; None where only features are at hand.
+        quantised: False where training used no codebook: then vectors are the tokens, and codes mean nothing.
     """
 
     mean_C: Tensor
@@ -50,13 +67,15 @@ class Tokenizer(nn.Module):
         self,
         layout: Layout,
         selector: nn.Module,
-        merger: nn.Module,
+        merger: Merger,
         quantizer: Quantizer,
-        decoder: nn.Module,
+        decoder: TokenDecoder,
         feature_dim: int,
         vision: VisionEncoder | None = None,
+        quantised: bool = True,
     ):
         super().__init__()
+        self.quantised = quantised
         self.layout, self.selector, self.merger = layout, selector, merger
         self.quantizer, self.decoder = quantizer, decoder
         self.feature_dim = feature_dim
@@ -103,20 +122,34 @@ class Tokenizer(nn.Module):
         merged_BMC = self.merger(features_BMC, selection.keep_BM)
         return Places(selection, merged_BMC, self.quantizer.vectors(merged_BMC))
 
+    def packed(
+        self, standard_BNC: Tensor, generator: torch.Generator | None = None, keys_B: Tensor | None = None
+    ) -> PackedPlaces:
+        """The same of the kept places only; no gradient reaches the decisions."""
+        features_BMC = self.layout.gather(standard_BNC)
+        selection = self.selector(features_BMC, generator, keys_B)
+        kept = pack_kept(selection.keep_BM.detach())
+        merged_RC = self.merger.packed(features_BMC, selection.keep_BM.detach(), kept)
+        return PackedPlaces(selection, kept, merged_RC, self.quantizer.vectors(merged_RC))
+
     def tokens(
         self, features_BNC: Tensor, generator: torch.Generator | None = None, keys_B: Tensor | None = None
     ) -> VisualTokens:
-        """Visual tokens of raw vision features; sampled with a generator, else deterministic."""
+        """Visual tokens of raw vision features; sampled with a generator, else as the selector's mode says.
+
+        Raises:
+            ValueError: the features are not finite.
+        """
         if not torch.isfinite(features_BNC).all():
             raise ValueError("tokenizer: the vision features hold values that are not finite")
-        held = self.places(self.standardise(features_BNC), generator, keys_B)
-        places_BK, mask_BK = kept_places(held.selection.keep_BM)
-        vectors_BKD = gather_kept(held.vectors_BMD, places_BK, mask_BK)
-        codes_BK = torch.where(mask_BK, self.quantizer.codes(vectors_BKD), 0)
-        features_BKC = gather_kept(held.merged_BMC, places_BK, mask_BK)
-        if not self.decoder.uses_places:  # then nobody may see where a token came from: its place is its rank
-            places_BK = torch.where(mask_BK, torch.arange(mask_BK.shape[1], device=mask_BK.device), 0)
-        return VisualTokens(features_BKC, vectors_BKD, codes_BK, places_BK, mask_BK)
+        held = self.packed(self.standardise(features_BNC), generator, keys_B)
+        rows = held.kept.rows
+        # Where the decoder knows ranks only, nobody may see where a token came from: its place is its rank.
+        places_R = held.kept.kept_R % self.num_places if self.decoder.uses_places else rows.rank_R
+        codes_R = self.quantizer.codes(held.vectors_RD)
+        return VisualTokens(
+            rows.pad(held.merged_RC), rows.pad(held.vectors_RD), rows.pad(codes_R), rows.pad(places_R), rows.mask_BK()
+        )
 
     @torch.no_grad()
     def encode(self, images_BHWC: Tensor | np.ndarray) -> VisualTokens:
@@ -134,7 +167,8 @@ class Tokenizer(nn.Module):
             raise ValueError(
                 f"places must lie in 0 to {self.num_places - 1}, got {places_BK.min()} to {places_BK.max()}"
             )
-        return self.restore(self.decoder(vectors_BKD, places_BK, mask_BK))
+        mask_BK = mask_BK.bool()
+        return self.restore(self.decoder.packed(vectors_BKD[mask_BK], places_BK[mask_BK], pack_counts(mask_BK.sum(1))))
 
     def lookup(self, codes_BK: Tensor) -> Tensor:
         """Codebook rows [B, K, D]."""

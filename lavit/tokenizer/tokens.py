@@ -101,19 +101,3 @@ def pack(batches: Sequence[VisualTokens]) -> PackedTokens:
         torch.cat([tokens.places_BK[tokens.mask_BK] for tokens in batches]),
         torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]),
     )
-
-
-def gather_kept(rows_BMX: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
-    """Rows of the kept places, left-aligned; 0 at padding."""
-    out = rows_BMX.gather(1, places_BK[..., None].expand(-1, -1, rows_BMX.shape[-1]))
-    return torch.where(mask_BK[..., None], out, 0)
-
-
-def kept_places(keep_BM: Tensor) -> tuple[Tensor, Tensor]:
-    """Places [B, K] of the kept, in raster order and left-aligned, and their mask [B, K]."""
-    kept_BM = keep_BM > 0.5
-    count_B = kept_BM.sum(1)
-    longest = int(count_B.max()) if len(kept_BM) else 0
-    order_BM = torch.argsort(~kept_BM, dim=1, stable=True)  # kept first, raster order within
-    mask_BK = torch.arange(longest, device=keep_BM.device) < count_B[:, None]
-    return torch.where(mask_BK, order_BM[:, :longest], 0), mask_BK

@@ -14,6 +14,7 @@ GROUPS = {
     "data": "world",
     "vision": "vit",
     "tokens": "dynamic",
+    "merger": "causal",
     "tokenizer": "lavit",
     "pixels": "patch",
 }

@@ -77,8 +77,8 @@ def test_training_form_and_token_form_decode_alike(make_visual_config: MakeConfi
         features = torch.randn(4, 16, 32)
         with torch.no_grad():
             held, tokens = net.places(features), net.tokens(features)
-            dense = net.decoder(held.vectors_BMD, torch.arange(16).expand(4, -1), held.selection.keep_BM)
-            ragged = net.decoder(tokens.vectors_BKD, tokens.places_BK, tokens.mask_BK)
+            dense = net.restore(net.decoder(held.vectors_BMD, held.selection.keep_BM))
+            ragged = net.decode(tokens.vectors_BKD, tokens.places_BK, tokens.mask_BK)
         assert torch.allclose(dense, ragged, atol=1e-5)
 
 

@@ -12,7 +12,6 @@ from lavit.tokenizer.objective import commitment_loss, keep_loss, mixed_vectors
 from lavit.tokenizer.pooling import per_patch, pool_grid, pool_sequence
 from lavit.tokenizer.quantizer import Quantizer
 from lavit.tokenizer.selector import KeepRandom, TokenSelector, image_keys
-from lavit.tokenizer.tokens import kept_places
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -64,8 +63,34 @@ def test_selector_samples_hard_values_that_carry_gradients() -> None:
     assert ((keep - keep.round()).abs() < 1e-6).all()
     keep_loss(keep, 0.3, "batch").backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in selector.parameters())
-    blind = TokenSelector(16, 9, mask_gradient=False)
-    assert not blind(torch.randn(5, 9, 16), generator()).keep_BM.requires_grad
+
+
+def test_selector_modes_draw_by_image_and_meet_their_budget() -> None:
+    torch.manual_seed(0)
+    features, keys = torch.randn(5, 9, 16), torch.arange(5)
+    selector = TokenSelector(16, 9, mode="sample")
+    drawn = selector(features, keys_B=keys).keep_BM
+    assert torch.equal(selector(features[[3, 1]], keys_B=keys[[3, 1]]).keep_BM, drawn[[3, 1]])
+    assert not torch.equal(drawn, selector(features, keys_B=keys + 5).keep_BM)
+    with pytest.raises(LavitError, match="generator or the images' keys"):
+        selector(features)
+    exact = TokenSelector(16, 9, mode="top_k", budget=4)
+    assert (exact(features).keep_BM.sum(1) == 4).all()
+    assert (exact(features, generator()).keep_BM.detach().sum(1) == 4).all()
+    score = exact.log_probs(features)[..., 0]
+    assert (
+        score[exact(features).keep_BM > 0].view(5, 4).amin(1) >= score[exact(features).keep_BM == 0].view(5, 5).amax(1)
+    ).all()
+    for wrong in ({"mode": "top_k"}, {"budget": 3}, {"mode": "top_k", "budget": 10}, {"mode": "best"}):
+        with pytest.raises(LavitError, match=r"tokens\.selector\."):
+            TokenSelector(16, 9, **wrong)
+
+
+def test_the_official_selector_may_keep_nothing() -> None:
+    selector = TokenSelector(16, 9, at_least_one=False)
+    with torch.no_grad():
+        selector.decide[-1].bias.copy_(torch.tensor([-50.0, 50.0]))
+    assert selector(torch.randn(2, 9, 16)).keep_BM.sum() == 0
 
 
 def test_dropped_features_reach_kept_rows_through_cross_attention_only() -> None:
@@ -173,12 +198,6 @@ def test_random_keeps_its_mean_and_depends_on_the_image_alone() -> None:
         KeepRandom(8, 16, mean=17)
 
 
-def test_kept_places_are_left_aligned_in_raster_order() -> None:
-    places, mask = kept_places(torch.tensor([[0.0, 1, 0, 1], [1.0, 0, 0, 0]]))
-    assert places.tolist() == [[1, 3], [0, 0]]
-    assert mask.tolist() == [[True, True], [True, False]]
-
-
 def test_objective_pieces() -> None:
     keep = torch.tensor([[1.0, 1, 0, 0], [0.0, 0, 0, 0]])
     assert float(keep_loss(keep, 0.25, "batch")) == 0
@@ -188,7 +207,7 @@ def test_objective_pieces() -> None:
     vectors = torch.nn.functional.normalize(torch.randn(2, 4, 3), dim=-1).requires_grad_()
     assert float(commitment_loss(vectors, vectors.detach(), keep).detach()) == pytest.approx(0, abs=1e-6)
     quantised = torch.zeros(2, 4, 3)
-    mixed = mixed_vectors(vectors, quantised, bypass=0.5)
+    mixed = mixed_vectors(vectors, quantised, torch.tensor([[True], [False]]).expand(2, 4))
     assert torch.equal(mixed[0], vectors[0])
     assert torch.allclose(mixed[1], quantised[1], atol=1e-6)
     mixed.sum().backward()
