@@ -1,7 +1,7 @@
 """The official arrangement of the visual side: tower, selector, merger, quantizer, projector; decoders with conditions.
 
-The modules are the ones that the suite trains. What is official is how they are put together (raw features, positions by
-rank, no token guaranteed) and, where asked for, the policy softmax.
+The modules are the ones that the suite trains. What is official is how they are put together (raw features, positions
+by rank, no token guaranteed) and, where asked for, the policy softmax.
 
 Shapes: B images, H W pixels, N patches, R kept tokens, C channels, D code dimensions, L width of the language model.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from lavit.errors import LavitError
 from lavit.official.config import OfficialConfig
 from lavit.pixels.condition import HighResolutionCondition, LowResolutionCondition
 from lavit.tokenizer.merger import TokenMerger
@@ -100,7 +101,8 @@ class OfficialDecoder(nn.Module):
             config.mlp_ratio,
         )
         if high_resolution:
-            assert config.pooled_dim is not None
+            if config.pooled_dim is None:
+                raise LavitError("the high-resolution decoder needs a pooled width, and the config gives none")
             self.condition = HighResolutionCondition(
                 config.width, config.condition_dim, config.pooled_dim, config.grid**2, config.heads
             )

@@ -88,13 +88,13 @@ class RankDecoder(TokenDecoder):
         """
         if rows.longest > len(self.rank_MW):
             raise LavitError(f"an image has {rows.longest} tokens, and the decoder knows {len(self.rank_MW)} ranks")
-        tokens_RW, memory = self._memory(self.enter(vectors_RD), rows)
+        tokens_RW, memory = self.memory(self.enter(vectors_RD), rows)
         x_BNW = self.query_NW.expand(len(rows.count_B), -1, -1)
         for block in self.blocks:
             x_BNW = block.packed(x_BNW, tokens_RW, memory)  # type: ignore[operator]
         return self.leave(x_BNW)
 
-    def _memory(self, tokens_RW: Tensor, rows: PackedRows) -> tuple[Tensor, PackedRows]:
+    def memory(self, tokens_RW: Tensor, rows: PackedRows) -> tuple[Tensor, PackedRows]:
         """Tokens with their rank added. An image without tokens reads the bare ranks, as in the official code, where
         its padding is all that there is to attend to: as many as the longest image of the batch has."""
         tokens_RW = tokens_RW + self.rank_MW[rows.rank_R]

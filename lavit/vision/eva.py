@@ -1,10 +1,11 @@
 """The vision tower of LaVIT: an EVA-CLIP-type ViT, whose last block's output is the feature of a patch.
 
-Against a plain ViT: a class token takes part in every block and is dropped at the end, queries and values have biases
-and keys have none, and nothing is normed after the last block (the released weights hold a final norm and a head for
-contrastive training; LaVIT never uses them).
+Against a plain ViT: a class token takes part in every block and is dropped at the end, queries and values have
+biases and keys have none, and nothing is normed after the last block (the released weights hold a final norm and a
+head for contrastive training; LaVIT never uses them).
 
-Shapes: B images, H W pixels, N patches in raster order, T = N + 1 positions (class token first), C channels, E a head's.
+Shapes: B images, H W pixels, N patches in raster order, T = N + 1 positions (class token first), C channels, E of a
+head.
 """
 
 from __future__ import annotations
