@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("train", "train and evaluate one arm; with -m, several"),
     "ui": ("ui", "the MLflow UI, opened on the study's saved view"),
     "sync": ("sync", "bring MLflow up to date with the store"),
+    "import-official": ("import_official", "bring LaVIT's released weights into this suite's format"),
 }
 
 EPILOG = """\
