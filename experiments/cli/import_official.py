@@ -18,16 +18,16 @@ import argparse
 
 EXAMPLES = """\
 examples:
-  lavit import-official LaVIT-7B-v2 runs/lavit-7b-v2
-  lavit import-official LaVIT-7B-v2 runs/tokenizer --only tokenizer,low
-  lavit import-official LaVIT-7B-v2 runs/x --check --keys      every name, and what it becomes; writes nothing
+  lavit import-official LaVIT-7B-v2                              into runs/official/LaVIT-7B-v2
+  lavit import-official LaVIT-7B-v2 /data/tokenizer --only tokenizer,low
+  lavit import-official LaVIT-7B-v2 --check --keys             every name, and what it becomes; writes nothing
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("source", metavar="DIR", help="folder of the released checkpoint")
-    parser.add_argument("out", metavar="OUT", help="folder to be made")
+    parser.add_argument("out", metavar="OUT", nargs="?", help="folder to be made (default: runs/official/NAME of DIR)")
     parser.add_argument(
         "--only", metavar="PARTS", help="of tokenizer, understanding, llm, low, high: these, which must then be there"
     )
@@ -54,7 +54,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from lavit.official.importing import ImportRefusedError, import_official, survey
     from lavit.official.keyreport import render
 
-    source, out = Path(arguments.source), Path(arguments.out)
+    source = Path(arguments.source)
+    out = Path(arguments.out) if arguments.out else Path("runs") / "official" / source.resolve().name
     only = [part.strip() for part in arguments.only.split(",")] if arguments.only else []
     refused: ImportRefusedError | None = None
     try:

@@ -292,6 +292,13 @@ def test_check_writes_nothing_and_lists_every_key(release, tmp_path: Path, capsy
     }
 
 
+def test_the_target_has_a_default(release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = release.write()
+    monkeypatch.chdir(tmp_path)
+    assert main(["import-official", str(folder)]) == 0
+    assert (tmp_path / "runs" / "official" / folder.name / "config.json").is_file()
+
+
 def test_help_says_what_is_expected_and_loads_nothing_heavy() -> None:
     program = """
 import sys
