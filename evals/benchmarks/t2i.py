@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evals.benchmark import CEILING, REAL, Answers, Batch, Benchmark
+from evals.errors import EvaluationError
 from evals.judges import ExactJudge, FeatureJudge, Judge
 from evals.records import Record
 from evals.sitting import Sitting, array
 from lavit.data.protocol import Corpus
+from lavit.errors import LavitError
+from lavit.model.draw_settings import DrawSettings
 
 if TYPE_CHECKING:
     from lavit.model.protocol import VisionLanguageModel
 
 
 class TextToImage(Benchmark):
-    """One image a prompt, drawn greedily or as the model's generation settings say, with the run's seed.
+    """One image a prompt, drawn as ``draw`` says, with the run's seed.
 
     The control ``ceiling`` judges the real image after tokenizer and pixel decoder: what is lost there no
     generation can win back. Kept beside the records: the drawings with their features, so that another judge
@@ -26,16 +31,34 @@ class TextToImage(Benchmark):
     Args:
         samples: how many examples to keep as pictures (drawn, real, ceiling) for the report.
         top: of the judge in feature space, see :class:`~evals.judges.FeatureJudge`.
+        draw: generation settings, see :class:`~lavit.model.draw_settings.DrawSettings`; its defaults where None.
         further: see :class:`~evals.benchmark.Benchmark`.
+
+    Raises:
+        EvaluationError: a setting is none or out of range, or several drawings are re-ranked under a name that does
+            not say so: scores with and without re-ranking must not meet in one column.
     """
 
     metric = "exact"  # "retrieval" where the corpus has no exact judge
     known_controls = (CEILING,)
     protocol = "scene-or-retrieval-1"
 
-    def __init__(self, name: str, samples: int = 16, top: int = 5, **further: Any):
+    def __init__(
+        self, name: str, samples: int = 16, top: int = 5, draw: Mapping[str, Any] | None = None, **further: Any
+    ):
         super().__init__(name, **further)
         self.samples, self.top = samples, top
+        try:
+            self._draw = DrawSettings.of(draw)
+        except LavitError as error:
+            raise EvaluationError(f"suite.benchmarks.{name}.{error.message}", error.remedy) from error
+        if self._draw.best_of > 1 and "best_of" not in name:
+            raise EvaluationError(
+                f"suite.benchmarks.{name}.draw.best_of is {self._draw.best_of}: {name}/{self.metric} would mix "
+                "re-ranked drawings with plain ones.",
+                "Give re-ranking an entry of its own, with best_of in its name, as suite=best_of does.",
+            )
+        self.draw = asdict(self._draw)  # part of the protocol
 
     def obstacle(self, model: VisionLanguageModel, corpus: Corpus) -> str | None:
         """An arm without a visual loss draws nothing."""
@@ -50,7 +73,7 @@ class TextToImage(Benchmark):
         if batch.control == CEILING:
             drawing = sitting.model.reconstruct(real)
         else:
-            drawing = sitting.model.draw(prompts, sitting.draw_seed(batch.number))
+            drawing = sitting.model.draw(prompts, sitting.draw_seed(batch.number), self._draw)
         images, tokens_B = array(drawing.images).astype(np.uint8), array(drawing.tokens)
         judge = self._judge(sitting)
         verdicts = judge.judge(images, batch.asked_B, batch.order_B)

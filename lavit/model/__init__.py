@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from lavit.model.protocol import Drawing, VisionLanguageModel, Visual
+from lavit.model.draw_settings import DrawSettings
+from lavit.model.protocol import Drawing, Part, Prompt, VisionLanguageModel, Visual
 
-__all__ = ["Drawing", "VisionLanguageModel", "Visual", "load"]
+__all__ = ["DrawSettings", "Drawing", "Part", "Prompt", "VisionLanguageModel", "Visual", "load"]
 
 
 def load(folders: dict[str, Path]) -> VisionLanguageModel:

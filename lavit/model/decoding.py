@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, LlamaForCausalLM
 
+from lavit.errors import LavitError
+from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT
-from lavit.model.visual_head import sample
+from lavit.model.sampling import draw, forbid, guide
 from lavit.sequences import Sequence, VisualStore
 
 
@@ -56,7 +58,7 @@ class Decoder:
 
 
 def embed_prompt(model: LaVIT, prompt: Sequence, store: VisualStore | None) -> Tensor:
-    """Embeddings of one prompt [T, W]; images that enter are read from ``store``."""
+    """Embeddings of one prompt [T, W]; images that enter or are shown are read from ``store``."""
     device = model.marks.weight.device
     x = model.embed_ids(torch.tensor(prompt.ids, device=device))
     for position, first, count in prompt.enters:
@@ -64,6 +66,10 @@ def embed_prompt(model: LaVIT, prompt: Sequence, store: VisualStore | None) -> T
         rows = slice(first, first + count)
         x = x.clone()
         x[position : position + count] = model.embed_entering(store.features_MC[rows], store.places_M[rows])
+    for position, first, count in prompt.shown:
+        assert store is not None
+        x = x.clone()
+        x[position : position + count] = model.embed_written(store, slice(first, first + count))
     return x
 
 
@@ -122,42 +128,77 @@ class WrittenImages:
 def generate_images(
     model: LaVIT,
     prompts: list[Sequence],
-    place_temperature: float = 0.0,
-    token_temperature: float = 0.0,
+    settings: DrawSettings,
     generator: torch.Generator | None = None,
+    store: VisualStore | None = None,
+    unprompted: Sequence | None = None,
 ) -> WrittenImages:
     """Write an image after each prompt, token by token, until the model ends it or all places are filled.
+
+    Guided drawing runs every image twice in one batch with one cache: rows 0 to B - 1 after their prompts, rows B to
+    2B - 1 after ``unprompted``. Both halves are fed the tokens that were drawn from their guided scores.
 
     Args:
         model: an arm that writes images.
         prompts: sequences that end with the image mark.
-        place_temperature: of the draw of the next place. Taking the likeliest place at every step (0) writes too
-            many tokens: where the next object may stand in many places, the nearest is the likeliest of them.
-        token_temperature: of the draw of the code at that place; a continuous target has nothing to draw.
+        settings: lengths, temperatures, top-k, top-p and guidance; ``best_of`` is the caller's business.
         generator: where draws come from, needed at temperatures above 0.
+        store: the images that prompts show.
+        unprompted: what guidance starts from in place of each prompt; needed where ``settings.guidance`` is not 1.
+
+    Raises:
+        LavitError: ``settings.min_tokens`` is more than there are places.
     """
-    head = model.head
+    head, rows = model.head, len(prompts)
     assert head is not None, "this arm writes no images"
-    decoder = Decoder(model, prompts, None)
-    device, rows = decoder.hidden_BW.device, len(prompts)
+    if settings.min_tokens > head.places:
+        raise LavitError(f"draw.min_tokens is {settings.min_tokens}", f"this arm's images have {head.places} places")
+    guided = settings.guidance != 1
+    if guided:
+        assert unprompted is not None, "guidance needs a prompt that says nothing"
+        prompts = prompts + [unprompted] * rows
+    decoder = Decoder(model, prompts, store)
+    device = decoder.hidden_BW.device
     last = torch.full((rows,), -1, device=device)
     ended = torch.zeros(rows, dtype=torch.bool, device=device)
     codes, vectors, places, masks = [], [], [], []
-    for index in range(head.places):
+    limit = min(head.places, settings.max_tokens or head.places)
+    for index in range(limit):
+        own, free = decoder.hidden_BW[:rows], decoder.hidden_BW[rows:] if guided else None
         if head.implied:
             place = torch.full((rows,), index, device=device)
         else:
-            place = sample(head.place_logits(decoder.hidden_BW, last), place_temperature, generator)
+            scores = head.place_logits(own, last)
+            if free is not None:
+                scores = guide(scores, head.place_logits(free, last), settings.guidance)
+            scores = forbid_short(scores, settings.min_tokens - index)
+            place = draw(scores, settings.place_temperature, generator, settings.top_k, settings.top_p)
             ended = ended | (place == head.places)
             if bool(ended.all()):
                 break
             place = place.clamp_max(head.places - 1)
-        hidden = head.token_hidden(decoder.hidden_BW, place)
-        code, vector = head.target.choose(hidden, model.codebook_KD, token_temperature, generator)
+        hidden = head.token_hidden(own, place)
+        unguided = None if free is None else head.token_hidden(free, place)
+        code, vector = head.target.choose(hidden, model.codebook_KD, settings, generator, unguided)
         codes.append(code)
         vectors.append(vector)
         places.append(place)
         masks.append(~ended)
         last = torch.where(ended, torch.full_like(place, head.places - 1), place)
-        decoder.step(model.embed_generated(code.clamp_min(0), vector, place))
+        if index + 1 < limit:
+            written = model.embed_generated(code.clamp_min(0), vector, place)
+            decoder.step(torch.cat([written, written]) if guided else written)
     return WrittenImages(torch.stack(codes, 1), torch.stack(vectors, 1), torch.stack(places, 1), torch.stack(masks, 1))
+
+
+def forbid_short(scores_BL: Tensor, missing: int) -> Tensor:
+    """Rule out, in place, what would leave an image too short: its end, and places with too few places behind them.
+
+    Args:
+        scores_BL: scores of the places and, last, of the end [B, L + 1].
+        missing: tokens that an image still lacks to be long enough, the one to be chosen now among them.
+    """
+    places = scores_BL.shape[-1] - 1
+    if missing < 1:
+        return scores_BL
+    return forbid(scores_BL, places, slice(places - missing + 1, places))

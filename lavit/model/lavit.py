@@ -99,15 +99,14 @@ class LaVIT(nn.Module):
             row = batch.enter_row
             x = x.index_copy(0, batch.enter_at, self.embed_entering(store.features_MC[row], store.places_M[row]))
         if len(batch.generated_at):
-            row = batch.generated_row
-            written = self.embed_generated(store.codes_M[row], self._token_vectors(store, row), store.places_M[row])
-            x = x.index_copy(0, batch.generated_at, written)
+            x = x.index_copy(0, batch.generated_at, self.embed_written(store, batch.generated_row))
         out = self.llm.model(inputs_embeds=x.view(batch_size, length, -1), use_cache=False)
         return out.last_hidden_state.reshape(batch_size * length, -1)
 
-    def _token_vectors(self, store: VisualStore, rows: Tensor) -> Tensor:
-        """What a written token carries: its code's vector, or the vector before quantisation."""
-        return self.codebook_KD[store.codes_M[rows]] if self.discrete else store.vectors_MD[rows]
+    def embed_written(self, store: VisualStore, rows: Tensor | slice) -> Tensor:
+        """Embeddings of stored tokens as if the model had written them: its code, or the vector before quantisation."""
+        codes, places = store.codes_M[rows], store.places_M[rows]
+        return self.embed_generated(codes, self.codebook_KD[codes] if self.discrete else store.vectors_MD[rows], places)
 
     def text_loss(self, hidden: Tensor, batch: SequenceBatch) -> Tensor:
         """Cross-entropy in nats of each supervised text id, weighted as the sequence says [supervised]."""

@@ -5,11 +5,19 @@ Shapes: B images or prompts, H, W pixels, N patches, C feature width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
+
+from lavit.model.draw_settings import DrawSettings
+
+Part = str | np.ndarray
+"""A piece of a prompt: text, or an image as uint8 [H, W, 3]."""
+Prompt = str | Sequence[Part]
+"""What to draw: a text, or texts and images in the order in which they are read."""
 
 
 class Visual(Protocol):
@@ -61,8 +69,8 @@ class VisionLanguageModel(Protocol):
         """One answer a question; image i belongs to question i."""
         ...
 
-    def draw(self, prompts: list[str], seed: int) -> Drawing:
-        """One image a prompt."""
+    def draw(self, prompts: Sequence[Prompt], seed: int, settings: DrawSettings) -> Drawing:
+        """One image a prompt: the same for the same prompts in the same order, seed and settings."""
         ...
 
     def reconstruct(self, images: np.ndarray) -> Drawing:

@@ -6,6 +6,7 @@ Shapes: B images, K visual tokens, C feature width, N patches.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +20,23 @@ from torch import Tensor
 import lavit.pixels
 import lavit.tokenizer
 import lavit.vision
+from lavit.errors import LavitError
 from lavit.language import TextTokenizer
 from lavit.model.decoding import generate_images, generate_text
+from lavit.model.draw_settings import DrawSettings
+from lavit.model.encoded_images import EncodedImages, pack
 from lavit.model.lavit import LaVIT
-from lavit.model.protocol import Drawing, Visual
+from lavit.model.protocol import Drawing, Part, Prompt, Visual
+from lavit.model.reranking import Reranker, best_rows, caption_likelihood
+from lavit.sequences import Sequence as TokenSequence
 from lavit.sequences import SequenceBuilder, VisualStore
+from lavit.tokenizer.selector import image_keys
 
 BATCH = 256
 CAPTION_LIMIT, ANSWER_LIMIT = 48, 6
-# Of drawings. Where the next token lies is drawn, a little sharper than the model believes (always the likeliest place
-# crowds an image); what lies there is then the likeliest code.
-PLACE_TEMPERATURE, TOKEN_TEMPERATURE = 0.7, 0.0
-
-
-class EncodedImages:
-    """Visual tokens of a set of images, as rows of a store."""
-
-    def __init__(self, store: VisualStore, index: np.ndarray):
-        self.store, self.index = store, index
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, index: np.ndarray) -> EncodedImages:
-        return EncodedImages(self.store, self.index[index])
-
-    @property
-    def tokens_B(self) -> np.ndarray:
-        """Visual tokens of each image."""
-        return np.array([count for _, count in self.rows()])
-
-    def rows(self) -> list[tuple[int, int]]:
-        """First row and count of each image."""
-        return [self.store.rows(int(i)) for i in self.index]
+# Where the next token lies is drawn, a little sharper than the model believes (always the likeliest place crowds an
+# image); what lies there is then the likeliest code.
+DRAW = DrawSettings()
 
 
 Rows = list[tuple[int, int]]
@@ -106,20 +91,13 @@ class Arm:
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> EncodedImages:
         """See the protocol."""
-        parts: dict[str, list[Tensor]] = {name: [] for name in ("features", "vectors", "codes", "places", "counts")}
-        for first in range(0, len(images), BATCH):
-            tokens = self.tokenizer.encode(images[first : first + BATCH])
-            mask = tokens.mask_BK
-            # Arms were trained on half-precision rows; evaluate on the same.
-            parts["features"].append(tokens.features_BKC[mask].half())
-            parts["vectors"].append(tokens.vectors_BKD[mask].half())
-            parts["codes"].append(tokens.codes_BK[mask])
-            parts["places"].append(tokens.places_BK[mask])
-            parts["counts"].append(mask.sum(1))
-        joined = {name: torch.cat(part) for name, part in parts.items()}
-        offsets = F.pad(joined["counts"].cumsum(0), (1, 0)).cpu()
-        store = VisualStore(joined["features"], joined["vectors"], joined["codes"], joined["places"], offsets)
-        return EncodedImages(store, np.arange(len(images)))
+        return pack([self.tokenizer.encode(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
+
+    @torch.no_grad()
+    def read(self, features_BNC: Tensor) -> EncodedImages:
+        """Images of which there are only features, e.g. drawings that have not been turned into pixels."""
+        keys_B = image_keys((features_BNC * 2**16).round())  # random selection needs a number of each image
+        return pack([self.tokenizer.tokens(features_BNC, keys_B=keys_B)])
 
     def caption(self, visual: Visual | None, count: int) -> list[str]:
         """See the protocol."""
@@ -139,20 +117,55 @@ class Arm:
         return answer_questions(self.model, self.builder, visual.store, visual.rows(), questions)
 
     @torch.no_grad()
-    def draw(self, prompts: list[str], seed: int = 0) -> Drawing:
-        """See the protocol; drawn at ``PLACE_TEMPERATURE`` and ``TOKEN_TEMPERATURE`` from ``seed``."""
-        generator = torch.Generator().manual_seed(seed)
-        sequences = [self.builder.generation(prompt, None) for prompt in prompts]
+    def draw(
+        self,
+        prompts: Sequence[Prompt],
+        seed: int = 0,
+        settings: DrawSettings = DRAW,
+        rerank: Reranker = caption_likelihood,
+    ) -> Drawing:
+        """See the protocol. Images of a prompt are shown as the visual tokens with which this arm draws.
+
+        Args:
+            prompts: what to draw.
+            seed: of all draws.
+            settings: lengths, temperatures, top-k, top-p, guidance, best of how many.
+            rerank: chooses among the drawings of a prompt where ``settings.best_of`` is above 1.
+
+        Raises:
+            LavitError: a part of a prompt is neither text nor an image, or a setting that this arm cannot meet.
+        """
+        generator, k = torch.Generator().manual_seed(seed), settings.best_of
+        sequences, store = self._prompt_sequences(prompts)
+        unprompted = self.builder.drawing([], None)
         images, tokens, features = [], [], []
-        for first in range(0, len(prompts), BATCH):
+        group = max(1, BATCH // k)
+        for first in range(0, len(prompts), group):
+            rows = [row for row in range(first, min(first + group, len(prompts))) for _ in range(k)]
             written = generate_images(
-                self.model, sequences[first : first + BATCH], PLACE_TEMPERATURE, TOKEN_TEMPERATURE, generator
+                self.model, [sequences[row] for row in rows], settings, generator, store, unprompted
             )
             decoded = self.tokenizer.decode(written.vectors_BKD, written.places_BK, written.mask_BK)
+            counts = written.mask_BK.sum(1)
+            if k > 1:
+                best = best_rows(rerank(self, [prompts[row] for row in rows], decoded), k)
+                decoded, counts = decoded[best], counts[best]
             images.append(to_uint8(self.pixels(decoded)))
-            tokens.append(written.mask_BK.sum(1).cpu().numpy())
+            tokens.append(counts.cpu().numpy())
             features.append(decoded)
         return Drawing(np.concatenate(images), np.concatenate(tokens), torch.cat(features))
+
+    def _prompt_sequences(self, prompts: Sequence[Prompt]) -> tuple[list[TokenSequence], VisualStore | None]:
+        """The prompts up to the mark that starts the image to be drawn, and the images that they show."""
+        split = [[prompt] if isinstance(prompt, str) else list(prompt) for prompt in prompts]
+        shown = [check_image(part) for parts in split for part in parts if not isinstance(part, str)]
+        encoded = self.encode(np.stack(shown)) if shown else None
+        rows = iter(encoded.rows() if encoded else [])
+        written = [
+            self.builder.drawing([part if isinstance(part, str) else next(rows) for part in parts], None)
+            for parts in split
+        ]
+        return written, encoded.store if encoded else None
 
     @torch.no_grad()
     def reconstruct(self, images: np.ndarray) -> Drawing:
@@ -187,6 +200,18 @@ class Arm:
             kept.append(tokens.mask_BK.sum(1).cpu().numpy())
             codes += [c[m].cpu().numpy() for c, m in zip(tokens.codes_BK, tokens.mask_BK, strict=True)]
         return {"cosine": np.concatenate(cosine), "kept": np.concatenate(kept), "codes": codes}
+
+
+def check_image(part: Part) -> np.ndarray:
+    """A prompt's image, if it is one.
+
+    Raises:
+        LavitError: it is not a uint8 array [H, W, 3].
+    """
+    if isinstance(part, np.ndarray) and part.dtype == np.uint8 and part.ndim == 3 and part.shape[-1] == 3:
+        return part
+    found = f"{part.dtype} {list(part.shape)}" if isinstance(part, np.ndarray) else type(part).__name__
+    raise LavitError(f"a prompt has a part that is {found}", "give texts (str) and images (uint8 [H, W, 3])")
 
 
 def to_uint8(images_BHWC: Tensor) -> np.ndarray:

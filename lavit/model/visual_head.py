@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lavit.model.draw_settings import DrawSettings
+from lavit.model.sampling import draw, guide
+
 SHARPNESS = 4.0  # codes are unit vectors: products below one would leave the softmax flat for long
 
 
@@ -35,9 +38,22 @@ class Target(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define loss")
 
     def choose(
-        self, hidden_PW: Tensor, codebook_KD: Tensor, temperature: float, generator: torch.Generator | None
+        self,
+        hidden_PW: Tensor,
+        codebook_KD: Tensor,
+        settings: DrawSettings,
+        generator: torch.Generator | None,
+        unguided_PW: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Code (-1 where there is none) and vector of the token that is written."""
+        """Code (-1 where there is none) and vector of the token that is written.
+
+        Args:
+            hidden_PW: hidden states that predict.
+            codebook_KD: the tokenizer's codebook.
+            settings: temperature, top-k, top-p and the scale of the guidance.
+            generator: where draws come from.
+            unguided_PW: hidden states of the same images without their prompts; None where nothing is guided.
+        """
         raise TypeError(f"{type(self).__name__} does not define choose")
 
 
@@ -70,10 +86,18 @@ class DiscreteTarget(Target):
         return F.cross_entropy(logits_PK, codes_P), (logits_PK.argmax(-1) == codes_P).float().mean()
 
     def choose(
-        self, hidden_PW: Tensor, codebook_KD: Tensor, temperature: float, generator: torch.Generator | None
+        self,
+        hidden_PW: Tensor,
+        codebook_KD: Tensor,
+        settings: DrawSettings,
+        generator: torch.Generator | None,
+        unguided_PW: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Codes (greedy at temperature 0) and their vectors."""
-        codes_P = sample(self.logits(hidden_PW), temperature, generator)
+        """Codes (greedy at temperature 0) and their vectors; guided on the codes' log-probabilities."""
+        scores_PK = self.logits(hidden_PW)
+        if unguided_PW is not None:
+            scores_PK = guide(scores_PK, self.logits(unguided_PW), settings.guidance)
+        codes_P = draw(scores_PK, settings.token_temperature, generator, settings.top_k, settings.top_p)
         return codes_P, codebook_KD[codes_P]
 
 
@@ -93,10 +117,23 @@ class ContinuousTarget(Target):
         return error, F.cosine_similarity(predicted_PD, vectors_PD, dim=-1).mean()
 
     def choose(
-        self, hidden_PW: Tensor, codebook_KD: Tensor, temperature: float, generator: torch.Generator | None
+        self,
+        hidden_PW: Tensor,
+        codebook_KD: Tensor,
+        settings: DrawSettings,
+        generator: torch.Generator | None,
+        unguided_PW: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Index -1 and the regressed vectors at unit length, as the tokenizer's decoder expects them."""
-        vectors_PD = F.normalize(self.head(hidden_PW), dim=-1)
+        """Index -1 and the regressed vectors at unit length, as the tokenizer's decoder expects them.
+
+        There are no probabilities to guide. The regressed vectors are moved by the same formula, before they are
+        brought to unit length: under squared error a vector is the mean of a Gaussian of fixed width, and the guided
+        log-density, ``log p_u + a (log p_c - log p_u)``, is that of a Gaussian around ``v_u + a (v_c - v_u)``.
+        """
+        vectors_PD = self.head(hidden_PW)
+        if unguided_PW is not None:
+            vectors_PD = torch.lerp(self.head(unguided_PW), vectors_PD, settings.guidance)
+        vectors_PD = F.normalize(vectors_PD, dim=-1)
         return torch.full(vectors_PD.shape[:1], -1, device=vectors_PD.device), vectors_PD
 
 
@@ -162,10 +199,3 @@ class VisualHead(nn.Module):
         token_loss, quality = self.target.loss(hidden, codes_P[real], vectors_PD[real])
         metrics["token"], metrics["token_quality"] = token_loss.detach(), quality.detach()
         return total + token_loss, metrics
-
-
-def sample(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    """Draw one index a row from a softmax at ``temperature``; 0 takes the largest."""
-    if temperature == 0:
-        return logits.argmax(-1)
-    return torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator).squeeze(-1)

@@ -20,15 +20,21 @@ from torch import Tensor
 from lavit.language.text import TextTokenizer
 
 IGNORE = -100
+Rows = tuple[int, int]  # of an image in a store: the first, and how many
 
 
 @dataclass
 class Sequence:
-    """One sequence under construction: ids, which of them are supervised, and where an image stands."""
+    """One sequence under construction: ids, which of them are supervised, and where an image stands.
+
+    An image stands in one of three forms: it ``enters`` as features, is ``shown`` as the visual tokens that a model
+    would have written, or is ``generated``, which is the same tokens, supervised.
+    """
 
     ids: list[int] = field(default_factory=list)
     supervised: list[float] = field(default_factory=list)
     enters: list[tuple[int, int, int]] = field(default_factory=list)  # (position, first row, count)
+    shown: list[tuple[int, int, int]] = field(default_factory=list)
     generated: list[tuple[int, int, int]] = field(default_factory=list)
 
     def text(self, ids: list[int], weight: float = 0.0) -> Sequence:
@@ -46,7 +52,8 @@ class SequenceBatch:
         ids_BT: text and special ids; places of visual tokens hold the pad id.
         text_targets: flat positions, target ids and weights of the supervised text.
         enter_at, enter_row: flat position and store row of each continuous visual input [E].
-        generated_at, generated_row: the same for visual tokens that are targets and inputs of the next step [G].
+        generated_at, generated_row: the same for visual tokens in the form in which they are written: those that are
+            targets and inputs of the next step, and those of a prompt that shows them [G].
         predict_at, predict_row: flat position that predicts, and the row to be predicted (-1: the image ends) [P].
         lengths_B: real length of each sequence.
     """
@@ -84,21 +91,21 @@ class SequenceBuilder:
         self.text = text
         self.image_start, self.image_end = len(text), len(text) + 1
 
-    def _image_in(self, sequence: Sequence, rows: tuple[int, int] | None) -> Sequence:
+    def _image_in(self, sequence: Sequence, rows: Rows | None, written: bool = False) -> Sequence:
         sequence.text([self.image_start])
         if rows is not None:
-            sequence.enters.append((len(sequence.ids), *rows))
+            (sequence.shown if written else sequence.enters).append((len(sequence.ids), *rows))
             sequence.text([self.text.pad] * rows[1])
         return sequence.text([self.image_end])
 
-    def caption(self, rows: tuple[int, int] | None, caption: str | None) -> Sequence:
+    def caption(self, rows: Rows | None, caption: str | None) -> Sequence:
         """``[IMG] features [/IMG] caption``; without a caption, the prompt alone."""
         sequence = self._image_in(Sequence().text([self.text.bos]), rows)
         if caption is not None:
             sequence.text([*self.text.encode(caption), self.text.eos], 1.0)
         return sequence
 
-    def questions(self, rows: tuple[int, int] | None, pairs: Iterable[tuple[str, str | None]]) -> Sequence:
+    def questions(self, rows: Rows | None, pairs: Iterable[tuple[str, str | None]]) -> Sequence:
         """``[IMG] features [/IMG]`` and question-answer pairs; only answers are supervised."""
         return self._pairs(self._image_in(Sequence().text([self.text.bos]), rows), pairs)
 
@@ -124,9 +131,32 @@ class SequenceBuilder:
         sequence = Sequence().text([self.text.bos, *self.text.encode(description), self.text.eos])
         return sequence.text([*self.text.encode(caption), self.text.eos], 1.0)
 
-    def generation(self, prompt: str, rows: tuple[int, int] | None) -> Sequence:
+    def generation(self, prompt: str, rows: Rows | None) -> Sequence:
         """``prompt [IMG] tokens [/IMG]``: the image is supervised; without rows, the prompt alone."""
-        sequence = Sequence().text([self.text.bos, *self.text.encode(prompt), self.image_start])
+        return self.drawing([prompt], rows)
+
+    def interleaved(self, parts: Iterable[str | Rows], written: bool) -> Sequence:
+        """Text and images as they come, each image between ``[IMG]`` and ``[/IMG]``: something to go on from.
+
+        Args:
+            parts: texts, and rows of images.
+            written: images as the visual tokens that a model writes, as LaVIT has them before an image that it is
+                to draw; else as continuous features, which is how they are read.
+        """
+        sequence = Sequence().text([self.text.bos])
+        for part in parts:
+            if isinstance(part, str):
+                sequence.text(self.text.encode(part))
+            else:
+                self._image_in(sequence, part, written)
+        return sequence
+
+    def drawing(self, parts: Iterable[str | Rows], rows: Rows | None) -> Sequence:
+        """Text and images, then ``[IMG] tokens [/IMG]``: :meth:`generation` after a prompt of several parts.
+
+        Without any part this is what unguided drawing starts from: the model then draws whatever it likes.
+        """
+        sequence = self.interleaved(parts, written=True).text([self.image_start])
         if rows is not None:
             sequence.generated.append((len(sequence.ids), *rows))
             sequence.text([self.text.pad] * rows[1])
@@ -174,9 +204,10 @@ def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:
         for position, first, count in sequence.enters:
             enters.append(np.arange(count) + b * width + position)
             enter_rows.append(np.arange(first, first + count))
-        for position, first, count in sequence.generated:
+        for position, first, count in (*sequence.shown, *sequence.generated):
             generated.append(np.arange(count) + b * width + position)
             generated_rows.append(np.arange(first, first + count))
+        for position, first, count in sequence.generated:
             predict.append(np.arange(count + 1) + b * width + position - 1)
             predict_rows.append(np.append(np.arange(first, first + count), -1))
     # Position t predicts id t + 1.

@@ -179,7 +179,7 @@ class Oracle:
             return ["2" if question.startswith("how") else "yes" for question in questions]
         return [answer(scene, question) for scene, question in zip(visual.scenes, questions, strict=True)]
 
-    def draw(self, prompts, seed):
+    def draw(self, prompts, seed, settings):
         self._count()
         scenes = []
         for prompt in prompts:
@@ -228,5 +228,5 @@ class Blind(Oracle):
 class Averaging(Oracle):
     """Draws the same grey field whatever is asked."""
 
-    def draw(self, prompts, seed):
+    def draw(self, prompts, seed, settings):
         return self._drawing(np.full((len(prompts), 8, 8, 3), 127, np.uint8))

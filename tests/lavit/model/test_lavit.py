@@ -5,11 +5,13 @@ import torch
 
 from lavit.language import TextTokenizer, build_llm
 from lavit.model.decoding import generate_images, generate_text
+from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT, build_lavit, place_embeddings, weights_hash
 from lavit.model.visual_head import ContinuousTarget, DiscreteTarget
 from lavit.sequences import SequenceBuilder, VisualStore, collate
 
 WIDTH, FEATURES, CODES, DIM, PLACES = 32, 12, 20, 6, 9
+GREEDY = DrawSettings(place_temperature=0)
 CONFIG = {"width": WIDTH, "layers": 2, "heads": 2, "mlp_width": 48, "max_positions": 128}
 
 
@@ -103,7 +105,7 @@ def test_written_images_are_in_raster_order_and_end(
 ) -> None:
     model = make(builder, target, implied=implied, positions=positions)
     prompts = [builder.generation(text, None) for text in ("a red circle", "blue", "a blue square and a red circle")]
-    written = generate_images(model, prompts)
+    written = generate_images(model, prompts, GREEDY)
     for places, mask, vectors in zip(written.places_BK, written.mask_BK, written.vectors_BKD, strict=True):
         kept = places[mask]
         assert len(kept) >= 1 and bool((kept.diff() > 0).all())
@@ -121,9 +123,9 @@ def test_a_batch_writes_what_each_prompt_writes_alone(builder: SequenceBuilder, 
     alone = [generate_text(model, [prompt], store, 8, builder.text.eos)[0] for prompt in prompts]
     assert together == alone
     texts = [builder.generation(text, None) for text in ("a red circle", "blue")]
-    both = generate_images(model, texts)
+    both = generate_images(model, texts, GREEDY)
     for row, prompt in enumerate(texts):
-        single = generate_images(model, [prompt])
+        single = generate_images(model, [prompt], GREEDY)
         count = int(single.mask_BK[0].sum())
         assert both.codes_BK[row][both.mask_BK[row]].tolist() == single.codes_BK[0][:count].tolist()
 

@@ -1,0 +1,48 @@
+"""Images after the visual tokenizer, ready to enter an arm's LLM: the arm's side of the protocol's ``Visual``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lavit.sequences import VisualStore
+from lavit.tokenizer.tokens import VisualTokens
+
+
+class EncodedImages:
+    """Visual tokens of a set of images, as rows of a store."""
+
+    def __init__(self, store: VisualStore, index: np.ndarray):
+        self.store, self.index = store, index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: np.ndarray) -> EncodedImages:
+        return EncodedImages(self.store, self.index[index])
+
+    @property
+    def tokens_B(self) -> np.ndarray:
+        """Visual tokens of each image."""
+        return np.array([count for _, count in self.rows()])
+
+    def rows(self) -> list[tuple[int, int]]:
+        """First row and count of each image."""
+        return [self.store.rows(int(i)) for i in self.index]
+
+
+def pack(batches: list[VisualTokens]) -> EncodedImages:
+    """Visual tokens of batches of images, one after the other."""
+    masks = [tokens.mask_BK for tokens in batches]
+    each = list(zip(batches, masks, strict=True))
+    offsets = F.pad(torch.cat([mask.sum(1) for mask in masks]).cumsum(0), (1, 0)).cpu()
+    store = VisualStore(
+        # Arms were trained on half-precision rows; evaluate on the same.
+        torch.cat([tokens.features_BKC[mask].half() for tokens, mask in each]),
+        torch.cat([tokens.vectors_BKD[mask].half() for tokens, mask in each]),
+        torch.cat([tokens.codes_BK[mask] for tokens, mask in each]),
+        torch.cat([tokens.places_BK[mask] for tokens, mask in each]),
+        offsets,
+    )
+    return EncodedImages(store, np.arange(len(store)))
