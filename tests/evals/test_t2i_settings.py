@@ -41,8 +41,8 @@ def test_settings_reach_the_model_and_the_protocol(draw, tmp_path) -> None:
 
 
 def test_a_wrong_setting_is_named_with_its_place_in_the_config() -> None:
-    with pytest.raises(EvaluationError, match=r"suite\.benchmarks\.t2i\.draw\.guidence: there is no such setting"):
-        build_suite(suite_of(guidence=2))
+    with pytest.raises(EvaluationError, match=r"suite\.benchmarks\.t2i\.draw\.guide: there is no such setting"):
+        build_suite(suite_of(guide=2))
     with pytest.raises(EvaluationError, match=r"suite\.benchmarks\.t2i\.draw\.top_p is 3"):
         build_suite(suite_of(top_p=3))
 
