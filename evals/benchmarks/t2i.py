@@ -32,6 +32,7 @@ class TextToImage(Benchmark):
         samples: how many examples to keep as pictures (drawn, real, ceiling) for the report.
         top: of the judge in feature space, see :class:`~evals.judges.FeatureJudge`.
         draw: generation settings, see :class:`~lavit.model.draw_settings.DrawSettings`; its defaults where None.
+        best_of: drawings of each prompt, of which one is kept, unless ``draw`` says how many.
         further: see :class:`~evals.benchmark.Benchmark`.
 
     Raises:
@@ -44,17 +45,23 @@ class TextToImage(Benchmark):
     protocol = "scene-or-retrieval-1"
 
     def __init__(
-        self, name: str, samples: int = 16, top: int = 5, draw: Mapping[str, Any] | None = None, **further: Any
+        self,
+        name: str,
+        samples: int = 16,
+        top: int = 5,
+        draw: Mapping[str, Any] | None = None,
+        best_of: int = 1,
+        **further: Any,
     ):
         super().__init__(name, **further)
         self.samples, self.top = samples, top
         try:
-            self._draw = DrawSettings.of(draw)
+            self._draw = DrawSettings.of({"best_of": best_of, **(draw or {})})
         except LavitError as error:
             raise EvaluationError(f"suite.benchmarks.{name}.{error.message}", error.remedy) from error
         if self._draw.best_of > 1 and "best_of" not in name:
             raise EvaluationError(
-                f"suite.benchmarks.{name}.draw.best_of is {self._draw.best_of}: {name}/{self.metric} would mix "
+                f"suite.benchmarks.{name} keeps the best of {self._draw.best_of}: {name}/{self.metric} would mix "
                 "re-ranked drawings with plain ones.",
                 "Give re-ranking an entry of its own, with best_of in its name, as suite=best_of does.",
             )

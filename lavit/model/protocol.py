@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from lavit.model.draw_settings import DrawSettings
+
+if TYPE_CHECKING:  # who only asks a model things need not load torch
+    from torch import Tensor
 
 Part = str | np.ndarray
 """A piece of a prompt: text, or an image as uint8 [H, W, 3]."""

@@ -69,6 +69,7 @@ def test_the_suites_draw_by_default_as_the_code_does() -> None:
 
 def test_a_setting_varied_for_the_main_entry_holds_for_all_entries() -> None:
     for suite in ("held_out", "best_of"):
+        composed(suite, "suite.benchmarks.t2i=null")
         for benchmark in composed(suite, "suite.benchmarks.t2i.draw.guidance=2", "suite.benchmarks.t2i.draw.top_k=9"):
             if hasattr(benchmark, "draw"):
                 assert (benchmark.draw["guidance"], benchmark.draw["top_k"]) == (2, 9)

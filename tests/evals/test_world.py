@@ -49,7 +49,7 @@ class Lookup(Oracle):
             return ["yes"] * len(questions)
         return [self.asked[place].get(text, "") for place, text in zip(visual, questions, strict=True)]
 
-    def draw(self, prompts, seed):
+    def draw(self, prompts, seed, settings):
         return self._drawing(self.corpus.images("test", np.array([self.drawn[prompt] for prompt in prompts])))
 
     def features(self, images):
