@@ -22,7 +22,6 @@ from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
 from experiments.store import Store, read_json, write_atomic
 
-EVALUATE = "evaluate"
 CURVE_STAGES = ("pretrain", "cooldown")  # whose losses are an arm's learning curve, in this order
 SHOWN = (".png", ".webp", ".jpg")
 
@@ -30,6 +29,14 @@ SHOWN = (".png", ".webp", ".jpg")
 def study_folder(plan: Plan) -> Path:
     """``<runs>/<study>``."""
     return plan.runs_dir / plan.study.name
+
+
+def own_stages(run: Run) -> list[str]:
+    """The stages that train what a run's arm is, in order: their losses are its curve, their ledgers its cost.
+
+    The stages before them are shared. Where a study stops at a stage that another closes, it is that stage.
+    """
+    return [run.closed_stage] if run.closed_stage else [stage for stage in CURVE_STAGES if stage in run.stage_keys]
 
 
 def slug(plan: Plan, arm: str) -> str:
@@ -72,6 +79,7 @@ def write_runs(plan: Plan) -> Path:
                 "status": "done" if state.status == "done" else "failed" if state.status == "failed" else "missing",
                 "stage_keys": run.stage_keys,
                 "metrics": run_metrics(store, run),
+                "skipped": _skipped(store, run),
                 "ledgers": {
                     stage: ledger
                     for stage, key in run.stage_keys.items()
@@ -98,12 +106,26 @@ def write_runs(plan: Plan) -> Path:
     return folder / "runs.json"
 
 
+def records_folder(store: Store, run: Run) -> Path | None:
+    """The folder of the finished stage that leaves a run's records; None until there is one."""
+    key = run.stage_keys.get(run.records_stage or "")
+    if run.records_stage is None or key is None or not store.is_done(run.records_stage, key):
+        return None
+    return store.folder(run.records_stage, key)
+
+
 def _evaluated(plan: Plan, store: Store) -> Iterable[tuple[Run, Path]]:
-    """Runs whose evaluation is finished, with its folder."""
+    """Runs whose records are finished, with their folder."""
     for run in plan.runs:
-        key = run.stage_keys.get(EVALUATE)
-        if key is not None and store.is_done(EVALUATE, key):
-            yield run, store.folder(EVALUATE, key)
+        if (folder := records_folder(store, run)) is not None:
+            yield run, folder
+
+
+def _skipped(store: Store, run: Run) -> dict[str, str]:
+    """Metric or benchmark -> why this run has no value of it."""
+    folder = records_folder(store, run)
+    found = read_json(folder / "skipped.json") if folder is not None else None
+    return found if isinstance(found, dict) else {}
 
 
 def record_name(plan: Plan, run: Run) -> str:
@@ -185,12 +207,12 @@ def _copy_new(source: Path, target: Path) -> set[Path]:
 def curve_points(store: Store, run: Run) -> list[tuple[str, int, float, str, float]]:
     """A run's learning curve: (stage, step, cumulative training FLOPs, name, value).
 
-    Losses come from the history of pre-training and cool-down, scores on the way from the evaluation's ``curve.jsonl``.
+    Losses come from the histories of the arm's own stages, scores on the way from the evaluation's ``curve.jsonl``.
     Where a line does not tell its FLOPs, they follow from the stage's ledger in proportion to its steps.
     """
     points = []
     before = 0.0
-    for stage in CURVE_STAGES:
+    for stage in own_stages(run):
         key = run.stage_keys.get(stage)
         if key is None or not store.is_done(stage, key):
             continue
@@ -201,10 +223,10 @@ def curve_points(store: Store, run: Run) -> list[tuple[str, int, float, str, flo
             at = float(line.pop("flops", before + flops * min(1.0, step / steps)))
             points += [(stage, step, at, name, float(value)) for name, value in line.items() if _is_number(value)]
         before += flops
-    key = run.stage_keys.get(EVALUATE)
-    if key is not None and store.is_done(EVALUATE, key):
-        for line in read_lines(store.folder(EVALUATE, key) / "curve.jsonl"):
-            points.append((EVALUATE, int(line["step"]), float(line["flops"]), line["name"], float(line["value"])))
+    if (folder := records_folder(store, run)) is not None:
+        for line in read_lines(folder / "curve.jsonl"):
+            point = (int(line["step"]), float(line["flops"]), line["name"], float(line["value"]))
+            points.append((str(run.records_stage), *point))
     return points
 
 

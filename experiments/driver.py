@@ -197,8 +197,8 @@ def finish(launch: Launch) -> bool:
 def show_report(plan: Plan, folder: Path, out: Path | None = None) -> bool:
     """Build the report of a collected study folder and print its table, what it found and where it lies."""
     if not any((folder / "records").glob("*.parquet")):
-        print(f"no run of {plan.study.name} is evaluated yet, so there is no report; what is there is in {folder}")
-        return plan.stages[-1:] != ["evaluate"]  # a study that stops earlier has nothing to report
+        print(f"no run of {plan.study.name} has records yet, so there is no report; what is there is in {folder}")
+        return plan.records_stage is None  # a study that stops before there are records has nothing to report
     try:
         import reports
 

@@ -67,6 +67,8 @@ class Run:
     overrides: list[str]  # `lavit train` with these repeats this run alone
     config: dict[str, Any]  # the whole resolved config, canonical drops applied
     stage_keys: dict[str, str]  # stage -> key, in topological order
+    records_stage: str | None = None  # the stage that leaves its records and metrics; None where it stops before one
+    closed_stage: str | None = None  # the stage that it stops at, where a closing stage leaves its records
 
     @property
     def name(self) -> str:
@@ -135,6 +137,11 @@ class Plan:
     def store_dir(self) -> Path:
         """The folder of finished stages."""
         return self.runs_dir / "store"
+
+    @property
+    def records_stage(self) -> str | None:
+        """The stage that leaves the records that a report is made of; None where the plan stops before there are any."""
+        return self.runs[0].records_stage if self.runs else None
 
     @property
     def missing(self) -> list[StageJob]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from experiments.key import apply_canonical, digest, nest, select, stage_key, wi
 from experiments.pace import Pace
 from experiments.plan import Alternative, Plan, Run, StageJob
 from experiments.power import detectable_effects
-from experiments.stages import StageSpec, read_stages, stage_names
+from experiments.stages import StageSpec, read_all_stages, read_stages, stage_names
 from experiments.study import Study, read_study
+from experiments.twins import find_twins, refuse_twins, void_twins
 
 _ALTERNATIVE_ARMS = 64  # above that, comparing designs costs more than the plan itself
 
@@ -64,11 +65,14 @@ class Planner:
     def plan_study(self, overrides: Sequence[str]) -> Plan:
         """Plan the study that the overrides name."""
         study, rest = read_study(self.composer, overrides, stage_names)
-        design = expand(study)
-        plan = self._assemble(study, design, rest)
+        plan = self._without_twins(study, expand(study), rest)
         plan.overrides = _without_hydra(overrides)
-        _refuse_twins(plan)
-        plan.effects = detectable_effects(study, design)
+        if plan.records_stage is not None and study.headline is None:
+            raise LavitError(
+                f"{study.file}: headline: missing: the stage '{plan.records_stage}' leaves records to report",
+                f"name the one metric that decides, for example {study.until}/cosine_objects",
+            )
+        plan.effects = detectable_effects(study, plan.design)
         plan.alternative = self._alternative(study, rest, plan)
         return plan
 
@@ -92,6 +96,19 @@ class Planner:
         rest = [text for text in rest if parse_overrides([text])[0].key_or_group != "seed"]
         plan = self._assemble(study, Design((Arm("default", "default", {}, ()),), ()), rest)
         plan.overrides = _without_hydra(overrides)
+        return plan
+
+    def _without_twins(self, study: Study, design: Design, rest: Sequence[str], count: bool = True) -> Plan:
+        """Assemble a design in which no two arms are the same run; see `experiments.twins`."""
+        plan = self._assemble(study, design, rest, count)
+        twins = find_twins(plan)
+        if not twins:
+            return plan
+        if study.until is not None:
+            whole = self._assemble(replace(study, until=None, seeds=study.seeds[:1]), design, rest, count=False)
+            refuse_twins(study, find_twins(whole))
+            return self._assemble(study, void_twins(study, design, twins), rest, count)
+        refuse_twins(study, twins)
         return plan
 
     def _assemble(self, study: Study, design: Design, rest: Sequence[str], count: bool = True) -> Plan:
@@ -145,6 +162,9 @@ class Planner:
 
     def _add_run(self, plan: Plan, run: Run, specs: Mapping[str, StageSpec], arm: _ArmConfig) -> None:
         run.config = {**arm.config, "seed": run.seed}
+        scored = next((spec for spec in specs.values() if spec.leaves_records), None)
+        if scored is not None:
+            run.records_stage, run.closed_stage = scored.name, scored.closes
         for spec in specs.values():
             reads = [key for key in spec.reads if key in arm.subtrees]
             if spec.name not in arm.versions:
@@ -183,14 +203,12 @@ class Planner:
         if other is None or len(varied) < 2 or (other == "full" and full_size(study) > _ALTERNATIVE_ARMS):
             return None
         try:
-            design = expand(study, other)
-            found = self._assemble(study, design, rest, count=False)
-            _refuse_twins(found)
+            found = self._without_twins(study, expand(study, other), rest, count=False)
         except LavitError as error:
             plan.remarks.append(f"design: {other} would be refused: {error.message}")
             return None
-        effects = tuple(detectable_effects(study, design))
-        return Alternative(other, len(design.arms), len(found.runs), len(found.jobs), found.seconds(left=True), effects)
+        arms, effects = len(found.design.arms), tuple(detectable_effects(study, found.design))
+        return Alternative(other, arms, len(found.runs), len(found.jobs), found.seconds(left=True), effects)
 
 
 def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
@@ -199,7 +217,7 @@ def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
     arm = _ArmConfig(config, scale)
     incidental = _incidental(plain)
     keyed = without(config, incidental)
-    for spec in read_stages(plain.get("stages")).values():
+    for spec in read_all_stages(plain.get("stages")).values():
         for key in spec.reads:
             if key in arm.digests:
                 continue
@@ -244,34 +262,6 @@ def _fingerprint(data: Any) -> str:
 def _incidental(config: Mapping[str, Any]) -> list[str]:
     """Dotted keys that change how fast a result comes, never the result."""
     return [str(key) for key in config.get("incidental") or []]
-
-
-def _refuse_twins(plan: Plan) -> None:
-    """Two arms that come out as the same run would count one result twice."""
-    if plan.study.until is not None or not plan.runs:
-        return
-    first: dict[tuple[str, ...], Run] = {}
-    for run in plan.runs:
-        if run.seed != plan.study.seeds[0]:
-            continue
-        twin = first.setdefault(tuple(run.stage_keys.values()), run)
-        if twin is run:
-            continue
-        rule = next(
-            (
-                str(rule["why"])
-                for rule in run.config.get("canonical") or []
-                if any(axis in rule.get("drop", []) for axis in run.levels if run.levels[axis] != twin.levels[axis])
-            ),
-            None,
-        )
-        differing = [f"{axis}={level}" for axis, level in run.levels.items() if level != twin.levels.get(axis)]
-        what, reason = ", ".join(differing) or "what they override", f" ({rule})" if rule else ""
-        raise LavitError(
-            f"{plan.study.file}: the arms '{twin.arm}' and '{run.arm}' are one and the same run: "
-            f"{what} changes nothing there{reason}",
-            "take one of them out, or add a void rule for the combination, with its why",
-        )
 
 
 def _without_hydra(overrides: Sequence[str]) -> list[str]:

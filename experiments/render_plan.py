@@ -29,7 +29,7 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
     lines = [f"{study.name}   {design}{size}"]
     lines += _wrapped("question", study.question) if study.axes or study.arms else []
     lines += _wrapped("headline", study.headline) if study.headline else []
-    lines += _wrapped("until", f"{study.until}: later stages are left out") if study.until else []
+    lines += _wrapped("until", _until(plan)) if study.until else []
     for removed in plan.design.removed:
         count = _count(len(removed.arms), "combination")
         lines += _wrapped("void", f"{removed.void.describe()} ({count} left out): {removed.void.why}")
@@ -60,6 +60,13 @@ def duration(seconds: float | None) -> str:
     if whole < 172_800:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def _until(plan: Plan) -> str:
+    text = f"{plan.study.until}: later stages are left out"
+    if plan.records_stage is None:
+        return text + ", so that there are no records and there is no report"
+    return text + f", and {plan.records_stage} leaves the records of the report"
 
 
 def _arm_lines(plan: Plan) -> list[str]:
@@ -144,7 +151,7 @@ def _estimable_lines(plan: Plan) -> list[str]:
 
 
 def _power_lines(plan: Plan) -> list[str]:
-    if not plan.effects or plan.study.until is not None:
+    if not plan.effects or plan.records_stage is None:
         return []
     if plan.effects[0].holm is None:
         return _wrapped("detects", "nothing over seeds: with one seed there is no interval over training runs")
@@ -174,7 +181,7 @@ def _alternative_lines(plan: Plan) -> list[str]:
     text += f", {duration(other.seconds_left)} left on one core" if other.seconds_left is not None else ""
     arm = [e for e in other.effects if e.kind == "arm" and e.holm is not None]
     main = [e for e in other.effects if e.kind == "main" and e.pairs > 1 and e.holm is not None]
-    if plan.study.until is not None:
+    if plan.records_stage is None:
         arm, main = [], []
     if arm:
         text += f"; it detects one arm vs default at {_effect(arm[0], plan)}"

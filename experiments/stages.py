@@ -8,7 +8,8 @@ from typing import Any
 
 from experiments.errors import LavitError, did_you_mean
 
-_KEYS = ("run", "needs", "reads", "seeded")
+EVALUATE = "evaluate"  # the stage that leaves the records of a run that goes to the end
+_KEYS = ("run", "needs", "reads", "seeded", "closes")
 
 
 @dataclass(frozen=True)
@@ -21,25 +22,43 @@ class StageSpec:
     needs: tuple[str, ...]  # other stages
     reads: tuple[str, ...]  # dotted config keys
     seeded: bool
+    closes: str | None = None  # it runs only where a study stops at this stage
+
+    @property
+    def leaves_records(self) -> bool:
+        """Whether it leaves one record an example, and its metrics under their own names: what a report is made of."""
+        return self.closes is not None or self.name == EVALUATE
 
 
 def read_stages(node: Any, until: str | None = None) -> dict[str, StageSpec]:
-    """Return the stages by name, each after all that it needs.
+    """Return the stages of a plan by name, each after all that it needs.
 
     Args:
         node: the config's `stages`.
-        until: keep this stage and what it needs, directly or not; None keeps all.
+        until: keep this stage, what it needs, directly or not, and the stage that closes it; None keeps all but those
+            that close another.
     """
-    if not isinstance(node, Mapping) or not node:
-        raise LavitError(f"stages in the config: {node!r} are no stages", "see conf/config.yaml")
-    specs = {str(name): _read_stage(str(name), body, node) for name, body in node.items()}
+    specs = read_all_stages(node)
+    if until is None:
+        names = [name for name, spec in specs.items() if spec.closes is None]
+    else:
+        names = [until, *(name for name, spec in specs.items() if spec.closes == until)]
     order: dict[str, StageSpec] = {}
-    _visit(specs, list(specs) if until is None else [until], order, ())
+    _visit(specs, names, order, ())
     return order
 
 
+def read_all_stages(node: Any) -> dict[str, StageSpec]:
+    """Return every declared stage by name, in the order of the config, closing ones among them."""
+    if not isinstance(node, Mapping) or not node:
+        raise LavitError(f"stages in the config: {node!r} are no stages", "see conf/config.yaml")
+    specs = {str(name): _read_stage(str(name), body, node) for name, body in node.items()}
+    _check_closing(specs)
+    return specs
+
+
 def stage_names(config: Mapping[str, Any]) -> list[str]:
-    """Names of all stages of a config, in order."""
+    """Names of the stages at which a study may stop, in order: all but those that close another."""
     return list(read_stages(config.get("stages")))
 
 
@@ -60,7 +79,31 @@ def _read_stage(name: str, body: Any, stages: Mapping[Any, Any]) -> StageSpec:
         tuple(body.get("needs") or ()),
         tuple(body["reads"]),
         bool(body.get("seeded", True)),
+        str(body["closes"]) if body.get("closes") is not None else None,
     )
+
+
+def _check_closing(specs: Mapping[str, StageSpec]) -> None:
+    """A closing stage closes a stage that any plan may hold, it alone, and no other stage needs it."""
+    open_ended = [name for name, spec in specs.items() if spec.closes is None]
+    closed: dict[str, str] = {}
+    for name, spec in specs.items():
+        wrong = next((need for need in spec.needs if need not in open_ended), None)
+        if wrong is not None:
+            raise LavitError(
+                f"stages.{name}.needs names '{wrong}', which closes '{specs[wrong].closes}'",
+                "a closing stage runs only where a study stops, so no other stage can need it",
+            )
+        if spec.closes is None:
+            continue
+        if spec.closes not in open_ended:
+            hint = did_you_mean(spec.closes, open_ended)
+            raise LavitError(f"stages.{name}.closes names '{spec.closes}', which is no stage to stop at", hint)
+        if closed.setdefault(spec.closes, name) != name:
+            raise LavitError(
+                f"stages.{name}.closes: '{spec.closes}' is closed by '{closed[spec.closes]}' already",
+                "one stage leaves the records of a run",
+            )
 
 
 def _visit(

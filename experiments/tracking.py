@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from experiments.collect import CURVE_STAGES, EVALUATE, curve_points, slug, study_folder
+from experiments.collect import curve_points, own_stages, records_folder, slug, study_folder
 from experiments.environment import environment, git_state, requirements_text
 from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
@@ -45,7 +45,7 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 BATCH = 1000  # metrics in one call: MLflow's limit
-#: (metric, name in the ledger, unit): what training the arm cost, summed over its training stages.
+#: (metric, name in the ledger, unit): what training the arm cost, summed over its own stages.
 COSTS = (
     ("cost/train_tflop", "flops", 1e12),
     ("cost/examples_understanding", "examples_understanding", 1.0),
@@ -265,11 +265,7 @@ def _write_metrics(client: MlflowClient, store: Store, run: Run, run_id: str) ->
     for name, value in run_metrics(store, run).items():
         if math.isfinite(value):
             metrics.append(Metric(metric_name(name), float(f"{value:.5g}"), end, 0))
-    ledgers = [
-        store.read(stage, run.stage_keys[stage], "ledger.json") or {}
-        for stage in CURVE_STAGES
-        if stage in run.stage_keys
-    ]
+    ledgers = [store.read(stage, run.stage_keys[stage], "ledger.json") or {} for stage in own_stages(run)]
     for name, ledger_name, unit in COSTS:
         total = sum(float(ledger.get(ledger_name, 0.0)) for ledger in ledgers) / unit
         if total:
@@ -282,14 +278,13 @@ def _write_metrics(client: MlflowClient, store: Store, run: Run, run_id: str) ->
 
 
 def _histories(store: Store, run: Run) -> Iterator[tuple[str, float, int]]:
-    """(name, value, step) of every curve; steps of the cool-down go on where pre-training ends."""
+    """(name, value, step) of every curve; steps of a later stage (the cool-down) go on where the one before it ends."""
     offset: dict[str, int] = {}
     curves: dict[str, list[tuple[int, float]]] = {}
     total = 0
-    for stage in CURVE_STAGES:
+    for stage in own_stages(run):
         offset[stage] = total
-        if (key := run.stage_keys.get(stage)) is not None:
-            total += int((store.read(stage, key, "ledger.json") or {}).get("steps", 0))
+        total += int((store.read(stage, run.stage_keys[stage], "ledger.json") or {}).get("steps", 0))
     for stage, step, _, name, value in curve_points(store, run):
         if math.isfinite(value):
             curves.setdefault(name, []).append((step + offset.get(stage, 0), value))
@@ -318,7 +313,7 @@ def _write_artifacts(
             (folder / "error.json").write_text(json.dumps(error, indent=1), encoding="utf-8")
         client.log_artifacts(run_id, str(folder))
     records = study_folder(plan) / "records" / f"{slug(plan, run.arm)}-s{run.seed}.parquet"
-    own = store.folder(EVALUATE, run.stage_keys[EVALUATE]) if EVALUATE in run.stage_keys else None
+    own = records_folder(store, run)
     if records.is_file():
         client.log_artifact(run_id, str(records), "records")
     elif own is not None and (own / "records.parquet").is_file():

@@ -27,6 +27,16 @@ COLUMNS = (
     "tokenizer/kept",
     "cost/train_tflop",
 )
+#: The same of a study that stops at the tokenizer.
+TOKENIZER_COLUMNS = (
+    "tokenizer/cosine_objects",
+    "tokenizer/probe_objects",
+    "tokenizer/psnr",
+    "tokenizer/codes_used",
+    "tokenizer/perplexity",
+    "tokenizer/kept",
+    "cost/train_tflop",
+)
 #: Histories that are worth a chart, where a study has them.
 HISTORIES = ("val/caption/CIDEr", "val/vqa/accuracy", "train/loss")
 
@@ -74,7 +84,8 @@ def saved_views(plan: Plan, metrics: Sequence[str], created_ms: int) -> dict[str
     """
     headline = plan.study.headline or "caption/CIDEr"
     have = {*metrics, "cost/train_tflop"}
-    shown = [headline, *(name for name in COLUMNS if name != headline and name in have)]
+    columns = TOKENIZER_COLUMNS if plan.study.until == "tokenizer" else COLUMNS
+    shown = [headline, *(name for name in columns if name != headline and name in have)]
     axes = [f"axis.{name}" for name in plan.study.axes]
     arms = list(plan.arms)
     views = {

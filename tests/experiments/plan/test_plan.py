@@ -147,10 +147,57 @@ def test_the_store_is_asked_by_default(plan: Plans, tmp_path: Path) -> None:
 
 
 def test_until_cuts_the_graph(plan: Plans) -> None:
+    found = plan("study=quickstart", "study.until=vision", "study.design=arms", "study.arms={default: {}}")
+    assert found.stages == ["vision"]
+    assert found.records_stage is None
+    assert "there is no report" in " ".join(found.render().split())
+    assert found.runs[0].command.endswith("study.until=vision")
+
+
+def test_a_closing_stage_runs_where_a_study_stops_and_nowhere_else(plan: Plans) -> None:
+    whole = plan("study=quickstart")
+    assert whole.records_stage == "evaluate"
+    assert not any(job.stage == "inspect" for job in whole.jobs.values())
     found = plan("study=quickstart", "study.until=tokenizer")
-    assert found.stages == ["vision", "tokenizer"]
-    assert jobs_of(found) == {"vision": 1, "tokenizer": 6}
-    assert found.runs[0].command.endswith("study.until=tokenizer")
+    assert found.stages == ["vision", "tokenizer", "pixels", "inspect"]
+    assert found.records_stage == "inspect"
+    assert jobs_of(found) == {"vision": 1, "pixels": 1, "tokenizer": 6, "inspect": 6}
+    shared = {identity for identity in found.jobs if identity[0] != "inspect"}
+    assert shared <= set(whole.jobs), "what both need has one key"
+    assert "smallest effects found" in " ".join(found.render().split()), "records can be compared"
+
+
+def test_declaring_a_closing_stage_changes_no_key(plan: Plans) -> None:
+    assert set(plan("study=quickstart", "~stages.inspect").jobs) == set(plan("study=quickstart").jobs)
+    stopped = set(plan("study=quickstart", "study.until=tokenizer").jobs)
+    without = set(plan("study=quickstart", "study.until=tokenizer", "~stages.inspect").jobs)
+    assert {stage for stage, _ in stopped - without} == {"inspect", "pixels"}
+    assert without <= stopped
+
+
+def test_arms_that_only_later_stages_tell_apart_are_void_where_a_study_stops(plan: Plans) -> None:
+    found = plan("study=quickstart", "study.until=tokenizer")
+    assert list(found.arms) == ["default", "tokens=pooled"]
+    assert found.effects[0].comparisons == 1
+    reasons = {removed.void.describe(): removed.void.why for removed in found.design.removed}
+    assert set(reasons) == {"regime=adapter", "target=continuous", "llm=frozen"}
+    assert all("the study stops at the stage tokenizer" in why for why in reasons.values())
+    factorial = plan("study=lavit_paper", "study.until=tokenizer")
+    assert list(factorial.arms) == ["default", "tokens=fixed"]
+    assert sum(len(removed.arms) for removed in factorial.design.removed) == 16 - 2
+    with pytest.raises(LavitError, match="family: 'llm=frozen' is the same run as 'default'"):
+        plan("study=quickstart", "study.until=tokenizer", "study.family=['llm=frozen']")
+    with pytest.raises(LavitError, match="one and the same run"):  # no stage at all tells these apart
+        plan("study=quickstart", "study.until=tokenizer", "study.axes.jobs={key: train.workers, levels: [0, 1]}")
+    arms = "{slow: {also: 'train.steps=3'}}"
+    with pytest.raises(LavitError, match="what they override changes nothing there"):
+        plan("study=quickstart", "study.until=tokenizer", "study.design=arms", f"study.arms={arms}")
+
+
+def test_records_need_a_headline(plan: Plans) -> None:
+    with pytest.raises(LavitError, match="headline: missing: the stage 'inspect' leaves records"):
+        plan("study=quickstart", "study.until=tokenizer", "study.headline=null")
+    assert plan("study=quickstart", "study.until=pretrain", "study.headline=null").records_stage is None
 
 
 def test_arms_that_are_one_run_are_refused(plan: Plans) -> None:
@@ -215,6 +262,12 @@ def test_an_arm_that_does_not_compose_is_named(plan: Plans) -> None:
         ("stages.vision.reads=[data,visoin]", "did you mean 'vision'"),
         ("stages.vision.run=lavvit.run", "lavvit.run"),
         ("+stages.vision.seed=1", "stages.vision.seed"),
+        ("stages.inspect.closes=tokeniser", "did you mean 'tokenizer'"),
+        ("stages.inspect.closes=inspect", "no stage to stop at"),
+        ("stages.cooldown.needs=[inspect]", "which closes 'tokenizer'"),
+        ("+stages.cooldown.closes=tokenizer", "stages.evaluate.needs names 'cooldown', which closes 'tokenizer'"),
+        ("+stages.evaluate.closes=tokenizer", "closed by 'evaluate' already"),
+        ("study.until=inspect", "there is no stage 'inspect'"),
         ("canonical=[{when: 3}]", "canonical[0]"),
     ],
 )
@@ -230,6 +283,7 @@ def test_stages_that_are_declared_wrongly_are_refused(override: str, words: str,
         ("study=quickstart", "lavit run"),
         ("seed=-1", "whole number"),
         ("study.until=x", "no such stage"),
+        ("study.until=inspect", "no such stage"),
         ("llm=x", "llm"),
     ],
 )

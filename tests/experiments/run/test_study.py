@@ -14,9 +14,10 @@ from fake_study import CONF, fork, plan_tiny
 
 from experiments.collect import collect, write_runs
 from experiments.confounds import differing, find_confounds
-from experiments.driver import failure_text, run_jobs, run_waves
+from experiments.driver import failure_text, run_jobs, run_waves, show_report
 from experiments.job import run_stage
 from experiments.launch import HerePool
+from experiments.metrics_table import metrics_table
 from experiments.plan import single_arm_plan
 from experiments.status import study_state
 from experiments.store import Store
@@ -70,7 +71,7 @@ def test_a_launcher_that_raises_loses_nothing_that_was_finished(plan, capsys):
         run_stage(requests[0])
 
     launch = run_waves(plan("study.until=tokenizer"), batch)
-    assert [outcome.status for outcome in launch.outcomes.values()].count("ran") == 4
+    assert [outcome.status for outcome in launch.outcomes.values()].count("ran") == 6
     assert not launch.ok
     assert "a node went away" in failure_text(launch)
 
@@ -124,6 +125,46 @@ def test_collecting_is_complete_and_deterministic(finished):
     assert run["metrics"]["caption/CIDEr"] > 0
     assert run["ledgers"]["pretrain"]["steps"] == 2
     assert run["command"].startswith("lavit train")
+
+
+def test_a_study_that_stops_is_collected_from_its_closing_stage(plan):
+    import pyarrow.parquet as parquet
+
+    wanted = plan("study.until=tokenizer")
+    assert list(wanted.arms) == ["default", "tokens=pooled"]
+    run_jobs(wanted, HerePool(), quiet=True)
+    folder = collect(wanted)
+    assert {path.name for path in (folder / "records").iterdir()} == {
+        "default-s0.parquet", "default-s1.parquet", "tokens-pooled-s0.parquet", "tokens-pooled-s1.parquet",
+    }  # fmt: skip
+    runs = json.loads((folder / "runs.json").read_text())["runs"]
+    assert {run["status"] for run in runs} == {"done"}
+    assert runs[0]["metrics"]["caption/CIDEr"] > 3, "under its own name, as an evaluation's"
+    assert runs[0]["metrics"]["tokenizer/caption/CIDEr"] > 3
+    assert runs[0]["skipped"] == {"vqa/mood": "nobody asked"}
+    curves = parquet.read_table(folder / "curves.parquet").to_pydict()
+    assert set(zip(curves["stage"], curves["name"], strict=True)) == {
+        ("tokenizer", "train/loss"), ("inspect", "val/caption/CIDEr"),
+    }  # fmt: skip
+    assert len(list((folder / "samples").rglob("t2i-*.png"))) == 4
+    assert show_report(wanted, folder)
+    assert (folder / "report.html").is_file()
+    assert "caption/CIDEr" in metrics_table({"default": wanted})
+
+
+def test_a_study_that_stops_is_tracked_by_what_it_measured(plan):
+    from experiments.tracking import open_client, sync
+
+    wanted = plan("study.until=tokenizer")
+    run_jobs(wanted, HerePool(), quiet=True)
+    collect(wanted)
+    synced = sync(wanted)
+    client = open_client(wanted.runs_dir)
+    run = client.get_run(synced.runs[("default", 0)])
+    assert run.data.metrics["caption/CIDEr"] > 3
+    assert run.data.metrics["cost/train_tflop"] == 3.21, "the tokenizer's own training, nothing that is shared"
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) == 3
+    assert "records" in {item.path for item in client.list_artifacts(run.info.run_id)}
 
 
 def test_the_confound_guard_sees_what_no_axis_explains(plan):
