@@ -26,10 +26,11 @@ from lavit.data.protocol import Corpus
 if TYPE_CHECKING:
     from lavit.model.protocol import VisionLanguageModel
 
-REAL, VISION_OFF, SHUFFLED, CEILING = "", "vision_off", "shuffled", "ceiling"
+REAL, VISION_OFF, SHUFFLED, CEILING, UNDECODED = "", "vision_off", "shuffled", "ceiling", "undecoded"
 """Controls. ``vision_off``: no image enters; ``shuffled``: another example's image does; ``ceiling``: the
 real image, taken apart and put together again by tokenizer and pixel decoder, which no generation through
-them can beat."""
+them can beat; ``undecoded``: the true features in place of those decoded from tokens, which no tokenizer can
+beat."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Benchmark(ABC):
     """
 
     metric: ClassVar[str]
+    subject: ClassVar[str] = "arm"  # what is asked: a whole arm, or "tokenizer" where that alone suffices
     known_controls: ClassVar[tuple[str, ...]] = ()
     derived_controls: ClassVar[tuple[str, ...]] = ()  # made from the real answers, without asking the model
     protocol: ClassVar[str] = ""  # version of the scoring rule

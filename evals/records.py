@@ -50,9 +50,9 @@ class Record:
     Attributes:
         benchmark: name in the suite, e.g. ``caption``.
         metric: what ``score`` is, e.g. ``CIDEr``.
-        control: "" for the real thing, else ``vision_off``, ``shuffled`` or ``ceiling``.
+        control: "" for the real thing, else ``vision_off``, ``shuffled``, ``ceiling`` or ``undecoded``.
         split: the corpus split it is from.
-        example_id: unique within benchmark and control, the same in every arm.
+        example_id: unique within benchmark, metric and control, the same in every arm.
         cluster_id: the image; examples of one image are not independent.
         kind: the kind of question, or "".
         prompt: the question or the text to draw; "" where there is none.
@@ -123,13 +123,13 @@ def check_records(records: Iterable[Record]) -> None:
     """Refuse records that no comparison could be built on.
 
     Raises:
-        EvaluationError: an example stands twice under one benchmark and control, or a number is NaN or
+        EvaluationError: an example stands twice under one benchmark, metric and control, or a number is NaN or
             infinite.
     """
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, str, str, str]] = set()
     for record in records:
-        key = (record.benchmark, record.control, record.example_id)
-        where = f"benchmark {key[0]!r}, control {key[1]!r}, example {key[2]!r}"
+        key = (record.benchmark, record.metric, record.control, record.example_id)
+        where = f"benchmark {key[0]!r}, metric {key[1]!r}, control {key[2]!r}, example {key[3]!r}"
         if key in seen:
             raise EvaluationError(f"two records for {where}: example ids must be unique")
         seen.add(key)

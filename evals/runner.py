@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from omegaconf import OmegaConf
 from safetensors.numpy import load_file, save_file
 
 from evals.benchmark import Answers, Batch, Benchmark
@@ -29,6 +30,7 @@ from lavit.data.protocol import Corpus
 
 if TYPE_CHECKING:
     from lavit.model.protocol import VisionLanguageModel
+    from lavit.stages.context import StageContext
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +150,25 @@ def write_json(path: Path, value: Any) -> None:
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def leave_ledger(context: StageContext, result: Result) -> None:
+    """Write ``config.json`` and ``ledger.json``, of zeros: measuring trains nothing."""
+    write_json(context.out / "config.json", OmegaConf.to_container(context.config, resolve=True))
+    ledger = {
+        "examples_understanding": 0,
+        "examples_generation": 0,
+        "examples_text": 0,
+        "supervised_text_tokens": 0,
+        "supervised_visual_positions": 0,
+        "positions": 0,
+        "flops": 0.0,
+        "params_total": 0,
+        "params_trainable": 0,
+        "steps": 0,
+        "records": len(result.records),
+    }
+    write_json(context.out / "ledger.json", ledger)
+
+
 def _start_or_go_on(parts: Path, suite: list[Benchmark], corpus: Corpus, seed: int) -> None:
     """Keep earlier parts only if they were made under this very protocol."""
     plan = {
@@ -187,16 +208,18 @@ def _merge_arrays(folder: Path, batches: list[Batch], path: Path) -> None:
 def _describe(benchmark: Benchmark, records: list[Record]) -> dict[str, Any]:
     """How the numbers came about, with a hash over what was asked: equal hashes, equal examples."""
     digest = hashlib.sha256()
-    counts: dict[str, int] = {}
+    examples: dict[str, set[str]] = {}
     for record in records:
-        counts[record.control] = counts.get(record.control, 0) + 1
-        if record.control == "":
+        known = examples.setdefault(record.control, set())
+        if record.control == "" and record.example_id not in known:
             asked = [record.example_id, record.cluster_id, record.prompt, *record.references]
             digest.update(json.dumps(asked, ensure_ascii=False).encode())
+        known.add(record.example_id)
     return {
         **benchmark.settings(),
         "metric": records[0].metric,
-        "examples": counts,
+        "further_metrics": list(dict.fromkeys(r.metric for r in records if r.metric != records[0].metric)),
+        "examples": {control: len(known) for control, known in examples.items()},
         "examples_sha256": digest.hexdigest(),
     }
 

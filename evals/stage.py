@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 
-from omegaconf import OmegaConf
-
 import lavit.data
 import lavit.model
 from evals.curve import score_curve
 from evals.records import replace_file
-from evals.runner import build_suite, evaluate, write_json
+from evals.runner import build_suite, evaluate, leave_ledger
 from lavit.stages.context import StageContext
 
 
@@ -28,18 +26,4 @@ def run(context: StageContext) -> None:
     points = score_curve([context.inputs[stage] / "validation.jsonl" for stage in ("pretrain", "cooldown")], corpus)
     lines = "".join(json.dumps(point) + "\n" for point in points)
     replace_file(context.out / "curve.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))
-    write_json(context.out / "config.json", OmegaConf.to_container(context.config, resolve=True))
-    ledger = {
-        "examples_understanding": 0,
-        "examples_generation": 0,
-        "examples_text": 0,
-        "supervised_text_tokens": 0,
-        "supervised_visual_positions": 0,
-        "positions": 0,
-        "flops": 0.0,
-        "params_total": 0,
-        "params_trainable": 0,
-        "steps": 0,
-        "records": len(result.records),
-    }
-    write_json(context.out / "ledger.json", ledger)
+    leave_ledger(context, result)

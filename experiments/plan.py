@@ -140,7 +140,7 @@ class Plan:
 
     @property
     def records_stage(self) -> str | None:
-        """The stage that leaves the records that a report is made of; None where the plan stops before there are any."""
+        """The stage that leaves the records of the report; None where the plan stops before there are any."""
         return self.runs[0].records_stage if self.runs else None
 
     @property

@@ -1,6 +1,10 @@
 """What a tokenizer is judged by: reconstruction, codebook use, and whether tokens go where content is.
 
-Shapes: S images, N patches, M places, C channels, L label classes, K codes.
+What has no meaning for a tokenizer (codes without a codebook, a correlation with a count that never varies) is left
+out, never 0.
+
+Shapes: B S images, N patches, M places, R tokens of all images, C channels, D code dimensions, L label classes,
+K codes.
 """
 
 from __future__ import annotations
@@ -12,21 +16,30 @@ from torch import Tensor, nn
 
 from lavit.tokenizer.tokenizer import Tokenizer
 
+RIDGE = 1e-3  # of the read-out of places, in units of the tokens that it is fitted on
+
+
+def is_quantised(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer has a codebook; without one it is decoded from its vectors, and has no codes."""
+    return bool(getattr(tokenizer, "quantised", True))
+
 
 def code_use(codes_R: Tensor, size: int) -> dict[str, float]:
-    """Codes used at all, and the perplexity of their use (exp of the entropy)."""
+    """Codes used at all, their share of the codebook, those not used, and the perplexity of their use (exp entropy)."""
     share_K = torch.bincount(codes_R, minlength=size).double() / max(1, len(codes_R))
+    used = float((share_K > 0).sum())
     entropy = -(share_K * share_K.clamp(min=1e-12).log()).sum()
-    return {"codes_used": float((share_K > 0).sum()), "perplexity": float(entropy.exp())}
+    use = {"codes_used": used, "codes_used_share": used / size, "dead_codes": size - used}
+    return use | {"perplexity": float(entropy.exp())}
 
 
 def kept_counts(count_S: Tensor, complexity: dict[str, np.ndarray]) -> dict[str, float]:
-    """Tokens an image, and their correlation with how much there is to see (0 where the count never varies)."""
+    """Tokens an image, and their correlation with how much there is to see (absent where either never varies)."""
     count = count_S.double().numpy()
     metrics = {"kept": count.mean(), "kept_min": count.min(), "kept_max": count.max(), "kept_std": count.std()}
     for name, value_S in complexity.items():
-        varies = count.std() > 0 and np.std(value_S) > 0
-        metrics[f"kept_corr_{name}"] = np.corrcoef(count, value_S)[0, 1] if varies else 0.0
+        if count.std() > 0 and np.std(value_S) > 0:
+            metrics[f"kept_corr_{name}"] = np.corrcoef(count, value_S)[0, 1]
     return {name: float(value) for name, value in metrics.items()}
 
 
@@ -43,7 +56,7 @@ def reconstruction(
 
     The probe counts an object patch as right when the vision stage's label head names its whole set of labels.
     """
-    cosine_SN = F.cosine_similarity(tokenizer.standardise(decoded_SNC), tokenizer.standardise(target_SNC), dim=-1)
+    cosine_SN = feature_cosine(tokenizer, decoded_SNC, target_SNC)
     metrics = {f"cosine{suffix}": float(cosine_SN.mean())}
     if objects_SN is not None:
         metrics[f"cosine_objects{suffix}"] = float(cosine_SN[objects_SN].mean())
@@ -51,6 +64,53 @@ def reconstruction(
             right = ((head(decoded_SNC[objects_SN]) > 0) == (labels_SNL[objects_SN] >= 0.5)).all(-1)
             metrics[f"probe_objects{suffix}"] = float(right.float().mean())
     return metrics
+
+
+def feature_cosine(tokenizer: Tokenizer, decoded_BNC: Tensor, target_BNC: Tensor) -> Tensor:
+    """Cosine [B, N] of decoded and true features, each standardised: raw ones are nearly all background and offset."""
+    return F.cosine_similarity(tokenizer.standardise(decoded_BNC), tokenizer.standardise(target_BNC), dim=-1)
+
+
+@torch.no_grad()
+def sampling(
+    tokenizer: Tokenizer, features_SNC: Tensor, keys_S: Tensor, generator: torch.Generator
+) -> dict[str, float]:
+    """The deterministic selection beside one sampled by ``generator``: how many are kept on average, how many flip.
+
+    While a selector is undecided the two differ widely: at p = 0.4 everywhere the rule keeps one place and a sample
+    two of five. Empty for a selector that learns nothing.
+    """
+    if not tokenizer.selector.learned:
+        return {}
+    features_SMC = tokenizer.layout.gather(tokenizer.standardise(features_SNC))
+    kept_SM = tokenizer.selector(features_SMC, keys_B=keys_S).keep_BM
+    sampled_SM = tokenizer.selector(features_SMC, generator=generator).keep_BM
+    flips = float((sampled_SM != kept_SM).float().mean())
+    return {"sampled_kept": float(sampled_SM.sum(1).mean()), "sampled_flips": flips}
+
+
+@torch.no_grad()
+def place_recovery(vectors_RD: Tensor, places_R: Tensor, images_R: Tensor, num_places: int) -> dict[str, float]:
+    """How much of where a token came from is in its vector: accuracy of a linear read-out, on images it has not seen.
+
+    Ridge regression from the vector onto the places (one-hot), fitted on the tokens of even images and tested on those
+    of odd ones. ``place_guessed`` is what always naming the most frequent place scores there. Empty where there is
+    one place only, or no token on either side.
+    """
+    even_R = images_R % 2 == 0
+    if num_places < 2 or not even_R.any() or even_R.all():
+        return {}
+    inputs_RD = F.pad(vectors_RD.double(), (0, 1), value=1.0)
+    known_RD, target_RM = inputs_RD[even_R], F.one_hot(places_R[even_R], num_places).double()
+    gram_DD = known_RD.T @ known_RD + RIDGE * len(known_RD) * torch.eye(inputs_RD.shape[1], dtype=torch.float64)
+    weights_DM = torch.linalg.solve(gram_DD, known_RD.T @ target_RM)
+    asked_R = places_R[~even_R]
+    named_R = (inputs_RD[~even_R] @ weights_DM).argmax(-1)
+    most = target_RM.sum(0).argmax()
+    return {
+        "place_recovered": float((named_R == asked_R).double().mean()),
+        "place_guessed": float((asked_R == most).double().mean()),
+    }
 
 
 @torch.no_grad()
@@ -66,24 +126,24 @@ def tokenizer_metrics(
 ) -> dict[str, float]:
     """All metrics of a tokenizer on the features of a split's first images.
 
-    ``sampled_*`` compares the deterministic selection with one sampled by ``generator``: while the selector is
-    undecided, the two differ widely.
+    Without suffix: decoded from what the tokenizer hands on (its codes; its vectors where it has no codebook);
+    ``_continuous``: from the vectors before the codebook; ``_undecoded``: the true features, as the probe's control.
     """
     tokens = tokenizer.tokens(features_SNC, keys_B=keys_S)
-    counts_S = tokens.mask_BK.sum(1)
-    metrics = kept_counts(counts_S, complexity)
-    metrics |= code_use(tokens.codes_BK[tokens.mask_BK], tokenizer.codebook_size)
+    metrics = kept_counts(tokens.mask_BK.sum(1), complexity)
+    sources = {"": tokens.vectors_BKD}
+    if is_quantised(tokenizer):
+        metrics |= code_use(tokens.codes_BK[tokens.mask_BK], tokenizer.codebook_size)
+        sources = {"": tokenizer.lookup(tokens.codes_BK), "_continuous": tokens.vectors_BKD}
     shared = (features_SNC, objects_SN, head, labels_SNL, tokenizer)
-    for suffix, vectors_BKD in (("", tokenizer.lookup(tokens.codes_BK)), ("_continuous", tokens.vectors_BKD)):
+    for suffix, vectors_BKD in sources.items():
         decoded_SNC = tokenizer.decode(vectors_BKD, tokens.places_BK, tokens.mask_BK)
         metrics |= reconstruction(decoded_SNC, *shared, suffix=suffix)
     metrics |= reconstruction(features_SNC, *shared, suffix="_undecoded")
-    features_SMC = tokenizer.layout.gather(tokenizer.standardise(features_SNC))
-    kept_SM = tokenizer.selector(features_SMC, keys_B=keys_S).keep_BM
-    sampled_SM = tokenizer.selector(features_SMC, generator=generator).keep_BM
-    metrics["sampled_kept"] = float(sampled_SM.sum(1).mean())
-    metrics["sampled_flips"] = float((sampled_SM != kept_SM).float().mean())
+    metrics |= sampling(tokenizer, features_SNC, keys_S, generator)
     if objects_SN is not None and tokenizer.layout.identity:
+        features_SMC = tokenizer.layout.gather(tokenizer.standardise(features_SNC))
+        kept_SM = tokenizer.selector(features_SMC, keys_B=keys_S).keep_BM
         metrics["keep_objects"] = float(kept_SM[objects_SN].mean())
         metrics["keep_background"] = float(kept_SM[~objects_SN].mean())
     return {f"tokenizer/{name}": value for name, value in metrics.items()}

@@ -75,7 +75,7 @@ def test_records_are_complete_unique_and_in_order(corpus, suite, tmp_path) -> No
         ("vqa", "shuffled"): 100,
         ("t2i", ""): 40,
         ("t2i", "ceiling"): 10,
-        ("tokenizer", ""): 20,
+        ("tokenizer", ""): 40,  # cosine on objects and on all patches
     }
     for benchmark in ("caption", "vqa", "t2i"):
         rows = {
