@@ -23,7 +23,7 @@ from evals.errors import EvaluationError
 from evals.runner import build_suite, evaluate, leave_ledger, write_json
 from lavit.data.protocol import Corpus
 from lavit.stages.context import StageContext
-from lavit.tokenizer.metrics import code_use, feature_cosine, is_quantised, place_recovery, sampling
+from lavit.tokenizer.metrics import code_use, feature_cosine, place_recovery, sampling
 from lavit.tokenizer.selector import image_keys
 
 NO_CODEBOOK = "the tokenizer has no codebook (tokenizer.quantise=false), so its tokens have no codes"
@@ -52,7 +52,7 @@ class InspectedTokenizer:
         pixels: nn.Module,
     ):
         self.tokenizer, self.vision, self.head, self.pixels = tokenizer, vision, head, pixels
-        self.quantised = is_quantised(tokenizer)
+        self.quantised = tokenizer.quantised
 
     @torch.no_grad()
     def features(self, images: np.ndarray) -> Tensor:

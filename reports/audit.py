@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from reports.budget import average, cost, own_stages
 from reports.findings import warnings
 from reports.render.numbers import interval
 from reports.results import Results
@@ -55,12 +56,18 @@ def _completeness(results: Results) -> Check:
 
 
 def _examples(results: Results) -> Check:
-    parts = []
+    counts: dict[str, dict[str, str]] = {}  # benchmark -> metric -> how many examples
     for measure in results.scores.primary:
         cube = results.scores.cube(measure)
         if cube is not None:
             clusters = "" if cube.clusters == cube.examples else f" in {cube.clusters:,} images"
-            parts.append(f"{measure.benchmark} {cube.examples:,}{clusters}")
+            counts.setdefault(measure.benchmark, {})[measure.name] = f"{cube.examples:,}{clusters}"
+    parts = []
+    for benchmark, own in counts.items():
+        if len(set(own.values())) == 1:
+            parts.append(f"{benchmark} {next(iter(own.values()))}")
+        else:
+            parts += [f"{benchmark}/{metric} {count}" for metric, count in own.items()]
     text = "every arm and seed was scored on the same examples: " + "; ".join(parts)
     return Check("Examples", "ok", text + "; no duplicate, no missing score")
 
@@ -79,11 +86,16 @@ def _voids(results: Results) -> Check | None:
 
 def _conditions(results: Results) -> Check:
     found = warnings(results)[len(results.frame.notes) :]
-    text = (
-        "arms differ where they should be equal" if found else "understanding examples are equal in number in every arm"
-    )
     if not len(results.frame.ledgers):
         return Check("Equal conditions", "info", "no ledger was recorded, so costs cannot be compared")
+    item, words = "examples_understanding", "understanding examples are"
+    if not any(sum(per_seed.values()) for per_seed in cost(results.frame, item).values()):
+        stages = own_stages(results.frame)
+        item, words = "positions", f"patches trained on in the stage {' and '.join(stages)} are"
+        counts = {round(average(per_seed)) for per_seed in cost(results.frame, item, stages).values()}
+        if len(counts) > 1:
+            found = [*found, f"{words} not equal in number: {', '.join(f'{n:,}' for n in sorted(counts))}"]
+    text = "arms differ where they should be equal" if found else f"{words} equal in number in every arm"
     return Check("Equal conditions", "warn" if found else "ok", text, tuple(found))
 
 

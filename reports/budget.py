@@ -11,6 +11,17 @@ import pandas as pd
 from reports.frame import Frame
 
 TOLERANCE = 1e-6
+TRAINING = ("pretrain", "cooldown")
+
+
+def own_stages(frame: Frame) -> tuple[str, ...]:
+    """The stages that train what an arm is, so that their cost is its own and not shared with every other.
+
+    Pre-training and cool-down; where a study stops before them, the stage that it stops at.
+    """
+    recorded = set(frame.ledgers["stage"])
+    named = tuple(stage for stage in TRAINING if stage in recorded)
+    return named or ((frame.study.until,) if frame.study.until in recorded else TRAINING)
 
 
 def cost(frame: Frame, item: str, stages: Sequence[str] = (), reduce: str = "sum") -> dict[str, dict[int, float]]:

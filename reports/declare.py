@@ -3,7 +3,7 @@
 A declaration holds `title`, `order` and `columns`; each column names exactly one source:
 
     axes: true | [AXIS, ...]        a column for each axis of the study
-    ledger: ITEM                    cost, summed (or `reduce: max`) over `stages`
+    ledger: ITEM                    cost, summed (or `reduce: max`) over `stages`, by default the arm's own
     tokens: [BENCHMARK, ...]        mean visual tokens in the records of the first benchmark that counts them
     score: BENCHMARK/NAME           a score, or a part of one, with its difference to the default
     slices: BENCHMARK/NAME          a column for each kind of example
@@ -15,6 +15,7 @@ A declaration holds `title`, `order` and `columns`; each column names exactly on
 
 and may add `group, label, hint, scale, decimals, better: higher|lower, unit: si, delta: false, needs: ITEM`.
 `match` flags levels whose metric should agree; `statements` are sentences that the findings always contain.
+`until: STAGE` keeps a table for studies that stop at that stage, `until: end` for those that stop nowhere.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ OPTIONS = (
     "stages",
     "reduce",
 )
-KEYS = ("title", "order", "columns", "match", "statements")
+KEYS = ("title", "order", "until", "columns", "match", "statements")
+END = "end"
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,24 @@ class Declaration:
     columns: tuple[dict[str, Any], ...]
     match: dict[str, Any] | None
     statements: tuple[dict[str, Any], ...]
+    until: str | None = None
+
+    def applies(self, until: str | None) -> bool:
+        """Whether the table is for studies that stop at a stage (None: that stop nowhere)."""
+        return self.until is None or self.until == (until or END)
+
+    def column(self, label: str) -> dict[str, Any] | None:
+        """What the table declares of the score `benchmark/name`; None where it has no column of it."""
+        return next((column for column in self.columns if column.get("score") == label), None)
 
     def display(self, label: str) -> Display | None:
         """How this table shows the measure `benchmark/name`; None where it has no column of it."""
-        for column in self.columns:
-            if column.get("score") == label:
-                group, own = str(column.get("group", "")), str(column.get("label", ""))
-                name = own if own[:1].isupper() else f"{group} {own}".strip()
-                return Display(
-                    name, float(column.get("scale", 1)), decimals(column), str(column.get("better", "higher"))
-                )
-        return None
+        column = self.column(label)
+        if column is None:
+            return None
+        group, own = str(column.get("group", "")), str(column.get("label", ""))
+        name = own if own[:1].isupper() else f"{group} {own}".strip()
+        return Display(name, float(column.get("scale", 1)), decimals(column), str(column.get("better", "higher")))
 
     def benchmarks(self) -> set[str]:
         """The benchmarks that this table names."""
@@ -132,4 +141,5 @@ def _read(path: Path) -> Declaration:
         columns=tuple(dict(column) for column in raw["columns"]),
         match=raw.get("match"),
         statements=tuple(raw.get("statements") or ()),
+        until=str(raw["until"]) if raw.get("until") is not None else None,
     )

@@ -46,9 +46,11 @@ def choose_examples(results: Results) -> Album:
     album = Album([], [], {}, "")
     images = _evaluated_pictures(results.frame)
     measures = [m for m in results.outcomes if results.scores.cube(m) is not None]
+    several = {m.benchmark for m in measures if sum(o.benchmark == m.benchmark for o in measures) > 1}
     each = max(2, min(PER_BENCHMARK, MOST // max(2 * len(measures), 1)))
     for measure in measures:
-        _choose(results, measure, each, images, album)
+        name = measure.label if measure.benchmark in several else measure.benchmark
+        _choose(results, measure, name, each, images, album)
     album.rule = (
         f"From each benchmark the {each} examples on which the arms' scores (mean over seeds) lie furthest apart, "
         f"and {each} drawn at random with a fixed seed from the rest"
@@ -67,7 +69,8 @@ def _evaluated_pictures(frame: Frame) -> dict[str, Path]:
     return {p.stem: p for p in sorted(folder.glob("*")) if p.suffix in PICTURES} if folder.is_dir() else {}
 
 
-def _choose(results: Results, measure: Measure, each: int, images: dict[str, Path], album: Album) -> None:
+def _choose(results: Results, measure: Measure, name: str, each: int, images: dict[str, Path], album: Album) -> None:
+    """Add a measure's examples; `name` is its benchmark's, with the metric where the benchmark has several."""
     frame = results.frame
     rows = frame.records
     rows = rows[
@@ -118,8 +121,8 @@ def _choose(results: Results, measure: Measure, each: int, images: dict[str, Pat
             arms.append(chips)
         album.examples.append(
             {
-                "id": f"{measure.benchmark}:{example}",
-                "benchmark": measure.benchmark,
+                "id": f"{name}:{example}",
+                "benchmark": name,
                 "metric": display.name,
                 "kind": str(fact["kind"]),
                 "prompt": _clip(fact["prompt"]),
@@ -134,7 +137,7 @@ def _choose(results: Results, measure: Measure, each: int, images: dict[str, Pat
                 "arms": arms,
             }
         )
-    album.choices.append(Choice(measure.benchmark, len(facts), len(pool), len(chosen)))
+    album.choices.append(Choice(name, len(facts), len(pool), len(chosen)))
 
 
 def _describe(table: pd.DataFrame, default: str) -> pd.DataFrame:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-from reports.budget import average, cost
+from reports.budget import average, cost, own_stages
 from reports.contrast import half_width
 from reports.effects import Effect
-from reports.layout import mismatches
+from reports.layout import CHECKS, mismatches
 from reports.measure import Measure
 from reports.results import Results
 from reports.statements import about_ceilings, about_controls, about_statements
@@ -20,6 +20,7 @@ from reports.wording import Finding, Shown, alone, arms_of, format_p
 
 MOST_SEEDS = 60
 CHEAPER = 0.10
+ANYWHERE = ("none", "all", *CHECKS)
 
 
 def find(results: Results) -> list[Finding]:
@@ -27,7 +28,9 @@ def find(results: Results) -> list[Finding]:
     findings = []
     if results.headline is None:
         study = results.frame.study
-        text = f"Nothing was scored on the headline {study.headline}: there is no finding to state."
+        scored = ", ".join(measure.label for measure in results.scores.primary)
+        text = f"Nothing was scored on the headline {study.headline}, so there is no finding to state."
+        text += f" What was scored: {scored}. Name one as `study.headline`."
         findings.append(Finding("Headline", "not estimable", "none", text))
     else:
         shown = Shown(results.headline, results.display(results.headline))
@@ -49,6 +52,11 @@ def sides(results: Results, effect: Effect) -> tuple[str, str, str]:
         axis = differing[0]
         return axis, str(study.level(effect.subject, axis)), str(study.level(effect.against, axis))
     return effect.subject, effect.subject, effect.against
+
+
+def _spoken(axis: str, level: str) -> str:
+    """A level as sentences name it: with its axis where it is a number, a switch or a word that any axis may have."""
+    return level if level.lower() not in ANYWHERE and level[:1].isalpha() else f"{axis}={level}"
 
 
 def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
@@ -75,7 +83,7 @@ def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
         heading,
         verdict,
         tone,
-        _sentence(shown, effect, mine, other),
+        _sentence(shown, effect, *((mine, other) if title == mine else (_spoken(title, mine), _spoken(title, other)))),
         shown.number(c.estimate, True),
         shown.interval(c),
         tuple(lines),
@@ -147,7 +155,7 @@ def _ratio(results: Results, effect: Effect, values: dict[str, dict[int, float]]
 
 def _costs(results: Results, effect: Effect) -> dict[str, float]:
     """What changes of the cost: its name -> ratio to the other side."""
-    stages = ("pretrain", "cooldown")
+    stages = own_stages(results.frame)
     ratios = {"training FLOPs": _ratio(results, effect, cost(results.frame, "flops", stages))}
     headline = results.headline
     cube = results.scores.tokens(headline) if headline else None

@@ -55,7 +55,8 @@ class Frame:
         ...). ledgers: arm, seed, stage, item, value: what each stage of a run cost. curves: arm, seed, stage,
         step, flops, name, value. header: the rest of runs.json (git, environment, plan, created). folder:
         where it was read from. files: arm and seed -> the name of the file that its records came from. slugs:
-        arm -> its name in file names. notes: what is unfinished or missing, in sentences.
+        arm -> its name in file names. notes: what is unfinished or missing, in sentences. skipped: arm -> metric or
+        benchmark -> why its runs have none.
     """
 
     study: Study
@@ -69,11 +70,17 @@ class Frame:
     files: dict[tuple[str, int], Path] = field(default_factory=dict)
     slugs: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    skipped: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[str]:
         """Arms in the study's order, the default first, finished or not."""
         return list(self.study.arms)
+
+    def why_skipped(self, arm: str, name: str) -> str:
+        """Why an arm has no value of `benchmark/metric`; "" where its runs did not say."""
+        reasons = self.skipped.get(arm, {})
+        return reasons.get(name, "") or reasons.get(name.split("/")[0], "")
 
     @property
     def seeds(self) -> list[int]:
@@ -103,6 +110,8 @@ def load(folder: Path | str) -> Frame:
     curves = _read_curves(folder / "curves.parquet")
     frame = Frame(study, records, runs, metrics, ledgers, curves, header, folder, files)
     frame.slugs = {arm: path.stem.rsplit(f"-s{seed}", 1)[0] for (arm, seed), path in files.items()}
+    for entry in entries:
+        frame.skipped.setdefault(str(entry.get("arm")), {}).update(entry.get("skipped") or {})
     frame.notes = _describe_gaps(frame)
     return frame
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.budget import at_equal_flops, average, cost
+from reports.budget import at_equal_flops, average, cost, own_stages
 from reports.controls import control_gaps
 from reports.declare import Declaration, decimals
 from reports.measure import Cube, Measure
@@ -35,6 +35,7 @@ class _Builder:
         self.notes = Footnotes()
         self.study = self.results.frame.study
         self.arms = self.results.frame.arms
+        self.families: set[str] = set()
 
     def build(self) -> Table | None:
         makers: dict[str, Callable[[Mapping[str, Any]], Made]] = {
@@ -85,13 +86,15 @@ class _Builder:
             family = len(self.study.family)
             covers = "seeds and examples" if max(seeds, default=0) > 1 else "examples only"
             parts.append(f"Δ: difference to the default (grey row) with its 95 % interval over {covers}, paired;")
-            exploratory = self.declaration.name != "main"
-            corrected = "Benjamini-Hochberg (exploratory)" if exploratory else f"Holm over {family} arms"
+            exploratory, holm = "Benjamini-Hochberg (exploratory)", f"Holm over {family} arms"
+            mixed = f"{holm}, in parts and slices after {exploratory}"
+            corrected = mixed if len(self.families) > 1 else exploratory if "exploratory" in self.families else holm
             parts.append(f"coloured where significant after {corrected}.")
         if any(column.better for column in columns):
             parts.append("Best bold, second underlined.")
         if any(c.scale == 100 for c in columns):
-            parts.append("Accuracies and CIDEr × 100.")
+            cider = any(c.scale == 100 and "CIDEr" in c.key for c in columns)
+            parts.append("Accuracies and CIDEr × 100." if cider else "Accuracies and shares × 100.")
         return " ".join(parts)
 
     def _arm(self, arm: str) -> Cell:
@@ -152,8 +155,10 @@ class _Builder:
         return [(column, dict(zip(self.arms, ordered, strict=True)))]
 
     def _ledger(self, declared: Mapping[str, Any]) -> Made:
-        stages = declared.get("stages") or []
+        stages = declared.get("stages") or own_stages(self.results.frame)
         values = cost(self.results.frame, declared["ledger"], stages, declared.get("reduce", "sum"))
+        if not any(value for per_seed in values.values() for value in per_seed.values()):
+            return []  # no arm of the study has any of it
         column = self._number(declared, f"cost.{declared['ledger']}", kind="cost", spread=False)
         return self._plain(_with_unit(column, declared, values), values)
 
@@ -174,6 +179,9 @@ class _Builder:
             values.setdefault(str(row.arm), {})[int(row.seed)] = float(row.value)
         column = self._number(declared, f"metric.{declared['metric']}")
         made = self._plain(_with_unit(column, declared, values), values)
+        for arm, cell in made[0][1].items() if made else ():
+            if cell.absent and (why := self.results.frame.why_skipped(arm, declared["metric"])):
+                made[0][1][arm] = replace(cell, notes=(self.notes.letter(_sentence(why)),))
         match = self.declaration.match
         if made and match and match.get("metric") == declared["metric"]:
             self._flag_mismatch(made[0][1], match, values)
@@ -209,6 +217,9 @@ class _Builder:
             if measure not in named:
                 display = self.results.display(measure)
                 shown = {"label": measure.name, "group": measure.benchmark, "scale": display.scale}
+                columns = [d.column(f"{measure.benchmark}/{measure.name}") for d in self.results.declarations]
+                for declared_elsewhere in filter(None, columns):
+                    shown |= {k: declared_elsewhere[k] for k in ("group", "label", "hint") if k in declared_elsewhere}
                 options = {**shown, "decimals": display.decimals, "better": display.better}
                 made += self._measured(measure, options, f"score.{measure.label}")
         return made
@@ -234,6 +245,7 @@ class _Builder:
                     odd = " and ".join(f"{a} ({ratio[a]:.1f}×)" for a in effect.unequal)
                     notes = (self.notes.letter(f"Seeds of {odd} spread unlike the other arms': own variance used."),)
                 cell = replace(cell, delta=effect.contrast, called=effect.contrast.significant, notes=notes)
+                self.families.add(effect.family)
             cells[arm] = cell
         ordered = ranked(column, [cells[arm] for arm in self.arms])
         return [(column, dict(zip(self.arms, ordered, strict=True)))]
@@ -241,6 +253,8 @@ class _Builder:
     def _why_absent(self, arm: str, measure: Measure, declared: Mapping[str, Any]) -> tuple[str, ...]:
         if not self.results.frame.done(arm):
             return ()
+        if why := self.results.frame.why_skipped(arm, f"{measure.benchmark}/{measure.name}"):
+            return (self.notes.letter(_sentence(why)),)
         needs = declared.get("needs")
         if needs and average(cost(self.results.frame, needs).get(arm, {})) == 0:
             what = str(needs).removeprefix("examples_")
@@ -296,6 +310,10 @@ class _Builder:
             for arm in self.arms
         }
         return [(column, cells)]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _mean(per_seed: dict[int, float]) -> Cell:

@@ -111,8 +111,9 @@ class Scores:
             splits = sorted(rows["split"].unique())
             split = "test" if "test" in splits else splits[0]
             found += [Measure(benchmark, m, split) for m in rows.loc[rows["split"] == split, "metric"].unique()]
-        first = self.frame.study.headline.split("/")[0]
-        return sorted(found, key=lambda m: (m.benchmark != first, m.benchmark, m.name))
+        headline = self.frame.study.headline
+        first = headline.split("/")[0]
+        return sorted(found, key=lambda m: (m.label != headline, m.benchmark != first, m.benchmark, m.name))
 
     def find(self, label: str) -> Measure | None:
         """The measure that `benchmark/name` means: a score, else a part of one. None where no record has it.
@@ -137,8 +138,12 @@ class Scores:
 
     def parts(self, measure: Measure) -> list[str]:
         """Names of the numeric sub-scores that the records of a measure carry beside the score."""
+        rows = self._groups.get((measure.benchmark, measure.control))
         table = self._part_table(measure.benchmark, measure.control)
-        return [c for c in table.columns if c != measure.name]
+        if rows is None or table.empty:
+            return []
+        own = table[(rows["metric"] == measure.name).to_numpy()]
+        return [c for c in own.columns if c != measure.name and own[c].notna().any()]
 
     def kinds(self, measure: Measure) -> list[str]:
         """The kinds of examples (question types) of a benchmark, where there are several."""
@@ -208,7 +213,9 @@ class Scores:
         table = self._part_table(measure.benchmark, measure.control)
         if measure.name not in table.columns:
             return None
-        return self._fill(rows, table.loc[rows.index, measure.name].to_numpy())
+        # Of a benchmark with several metrics, the records of one of them carry the part.
+        values = table.loc[rows.index, measure.name]
+        return self._fill(rows[values.notna()], values.dropna().to_numpy())
 
     def _fill(self, rows: pd.DataFrame, values: np.ndarray) -> Cube | None:
         arms, seeds = tuple(self.frame.arms), tuple(self.frame.seeds)

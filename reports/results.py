@@ -21,7 +21,7 @@ class Results:
     frame: Frame
     scores: Scores
     effects: Effects
-    declarations: list[Declaration]
+    declarations: list[Declaration]  # of the tables that are for such a study
 
     @cached_property
     def floors(self) -> list[Gap]:
@@ -40,10 +40,15 @@ class Results:
 
     @cached_property
     def outcomes(self) -> list[Measure]:
-        """The benchmarks that judge an arm: those of the main table, and those that no table names."""
-        main = set().union(*(d.benchmarks() for d in self.declarations if d.name == "main"))
+        """The benchmarks that judge an arm: those of the headline and the main table, and those that no table names.
+
+        Where none of these was run, all that was.
+        """
+        main = {self.frame.study.headline.split("/")[0]}
+        main |= set().union(*(d.benchmarks() for d in self.declarations if d.name == "main"))
         others = set().union(*(d.benchmarks() for d in self.declarations if d.name != "main"))
-        return [m for m in self.scores.primary if m.benchmark in main or m.benchmark not in others]
+        primary = self.scores.primary
+        return [m for m in primary if m.benchmark in main or m.benchmark not in others] or list(primary)
 
     def display(self, measure: Measure) -> Display:
         """How a measure is shown: its name, factor and decimals, as a table declares them.
@@ -83,7 +88,7 @@ def analyse(frame: Frame, tables: Path | None = None) -> Results:
         tables: folder of table declarations; by default the project's `conf/table`.
     """
     scores = Scores(frame)
-    declarations = read_declarations(tables)
+    declarations = [d for d in read_declarations(tables) if d.applies(frame.study.until)]
     columns = [c for d in declarations for c in d.columns]
     lower = {str(c["score"]) for c in columns if "score" in c and c.get("better") == "lower"}
     return Results(frame, scores, compute_effects(frame.study, scores, lower), declarations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from reports.budget import average
-from reports.controls import share
+from reports.controls import CEILINGS, share
 from reports.effects import Effect
 from reports.measure import Measure
 from reports.results import Results
@@ -49,11 +49,11 @@ def about_controls(results: Results) -> list[Finding]:
 
 
 def about_ceilings(results: Results) -> list[Finding]:
-    """How much of what tokenizer and pixel decoder could draw at best is reached."""
+    """How much is reached of what could be at best: of reconstruction in drawing, of true features in decoding."""
     findings = []
-    for measure in dict.fromkeys(g.measure for g in results.ceilings):
+    for measure, control in dict.fromkeys((g.measure, g.control) for g in results.ceilings):
         shown = Shown(measure, results.display(measure))
-        gaps = [g for g in results.ceilings if g.measure == measure]
+        gaps = [g for g in results.ceilings if (g.measure, g.control) == (measure, control)]
         first = next((g for g in gaps if g.arm == results.frame.study.default), gaps[0])
         known = sorted((g for g in gaps if g.floor), key=share)
         listed = known if len(known) <= MOST_LISTED else [known[0], known[-1]]
@@ -61,13 +61,13 @@ def about_ceilings(results: Results) -> list[Finding]:
         if len(known) > len(listed):
             parts = [f"Least, {parts[0]}", f"Most, {parts[1]}"]
         sentence = (
-            f"{shown.display.name}: {first.arm} reaches {shown.number(first.score)} where reconstruction by its "
-            f"tokenizer and pixel decoder reaches {shown.number(first.floor)}; difference "
+            f"{shown.display.name}: {first.arm} reaches {shown.number(first.score)} where {CEILINGS[control]} reaches "
+            f"{shown.number(first.floor)}; difference "
             f"{shown.interval(first.contrast)}."
         )
         findings.append(
             Finding(
-                "Reconstruction ceiling",
+                "Reconstruction ceiling" if control == "ceiling" else f"Ceiling: {shown.display.name} {control}",
                 f"{share(first):.0%} reached" if first.floor else "nothing to reach",
                 "none",
                 sentence,

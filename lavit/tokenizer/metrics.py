@@ -19,11 +19,6 @@ from lavit.tokenizer.tokenizer import Tokenizer
 RIDGE = 1e-3  # of the read-out of places, in units of the tokens that it is fitted on
 
 
-def is_quantised(tokenizer: Tokenizer) -> bool:
-    """Whether the tokenizer has a codebook; without one it is decoded from its vectors, and has no codes."""
-    return bool(getattr(tokenizer, "quantised", True))
-
-
 def code_use(codes_R: Tensor, size: int) -> dict[str, float]:
     """Codes used at all, their share of the codebook, those not used, and the perplexity of their use (exp entropy)."""
     share_K = torch.bincount(codes_R, minlength=size).double() / max(1, len(codes_R))
@@ -132,7 +127,7 @@ def tokenizer_metrics(
     tokens = tokenizer.tokens(features_SNC, keys_B=keys_S)
     metrics = kept_counts(tokens.mask_BK.sum(1), complexity)
     sources = {"": tokens.vectors_BKD}
-    if is_quantised(tokenizer):
+    if tokenizer.quantised:
         metrics |= code_use(tokens.codes_BK[tokens.mask_BK], tokenizer.codebook_size)
         sources = {"": tokenizer.lookup(tokens.codes_BK), "_continuous": tokens.vectors_BKD}
     shared = (features_SNC, objects_SN, head, labels_SNL, tokenizer)

@@ -15,14 +15,14 @@ from reports.render.numbers import plain
 
 NAME = "samples"
 COLUMNS = 8
+DRAWING = "t2i"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Pictures of the same prompts by every arm that draws.
+    """Pictures of the same prompts by every arm that draws, or of the same images after every arm's tokenizer.
 
-    `truth` and `drawn[arm]` map an example to the picture's file; `score[arm]` to its score where there is
-    one.
+    `truth` and `drawn[arm]` map an example to the picture's file; `score[arm]` to its score where it is right or wrong.
     """
 
     seed: int
@@ -33,14 +33,45 @@ class Grid:
     score: dict[str, dict[str, float]]
     available: int
     ceiling: dict[str, Path]
+    benchmark: str = DRAWING
+
+    @property
+    def drawing(self) -> bool:
+        """Whether arms drew from prompts; else they gave images back."""
+        return self.benchmark.startswith(DRAWING)
+
+    @property
+    def title(self) -> str:
+        """What is shown, in a line."""
+        if self.drawing:
+            return "what each arm drew for the same prompts, beside the truth"
+        return "the same images after each arm's tokenizer, painted by the pixel decoder, beside the true ones"
+
+    @property
+    def rule(self) -> str:
+        """How the examples were chosen, and what their marks and rows mean."""
+        what = "prompts" if self.drawing else "images"
+        text = f"{len(self.examples)} {what} drawn at random (fixed seed) from the {self.available} that every "
+        text += "drawing arm" if self.drawing else "arm"
+        text += " kept pictures of."
+        if self.score:
+            text += " ✓ ✗: scored right or wrong."
+        if self.ceiling and self.drawing:
+            text += " Reconstruction: the real image through tokenizer and pixel decoder, the best that could be drawn."
+        elif self.ceiling:
+            text += " True features: painted without a tokenizer in between, the best that could be had."
+        return text
 
     def lines(self) -> list[tuple[str, dict[str, Path]]]:
         """(name of a row, its pictures): the truth, what could be drawn at best, then the arms."""
-        best = [("reconstruction", self.ceiling)] if self.ceiling else []
+        name = "reconstruction" if self.drawing else "true features"
+        best = [(name, self.ceiling)] if self.ceiling else []
         return [("ground truth", self.truth), *best, *self.drawn.items()]
 
 
-def find_pictures(frame: Frame, arm: str, seed: int, benchmark: str = "t2i") -> tuple[dict[str, Path], dict[str, Path]]:
+def find_pictures(
+    frame: Frame, arm: str, seed: int, benchmark: str = DRAWING
+) -> tuple[dict[str, Path], dict[str, Path]]:
     """(example -> drawn picture, example -> true picture) that an arm's run left behind."""
     if arm not in frame.slugs:
         return {}, {}
@@ -56,29 +87,36 @@ def choose_samples(frame: Frame) -> Grid | None:
     """Examples at random (fixed seed) among those that every drawing arm has a picture of, or None."""
     drawn: dict[str, dict[str, Path]] = {}
     truth: dict[str, Path] = {}
-    seeds = [s for s in frame.seeds if any(find_pictures(frame, a, s)[0] for a in frame.arms)]
-    if not seeds:
+    others = sorted(set(frame.records["benchmark"]) - {DRAWING})
+    pictured = (
+        (b, s)
+        for b in (DRAWING, *others)
+        for s in frame.seeds
+        if any(find_pictures(frame, a, s, b)[0] for a in frame.arms)
+    )
+    benchmark, seed = next(pictured, (None, 0))
+    if benchmark is None:
         return None
     for arm in frame.arms:
-        own, true = find_pictures(frame, arm, seeds[0])
+        own, true = find_pictures(frame, arm, seed, benchmark)
         if own:
             drawn[arm] = own
             truth |= true
     shared = set.intersection(*(set(own) for own in drawn.values())) & (set(truth) or set(next(iter(drawn.values()))))
     if not shared:
         return None
-    folder = frame.folder / "samples" / frame.slugs[next(iter(drawn))] / f"s{seeds[0]}"
+    folder = frame.folder / "samples" / frame.slugs[next(iter(drawn))] / f"s{seed}"
     ceiling = _pictures(folder, "ceiling-")
     picked = random.Random(0).sample(sorted(shared), min(COLUMNS, len(shared)))
     picked.sort(key=lambda e: (len(e), e))
     rows = frame.records
-    rows = rows[(rows["control"] == "") & (rows["seed"] == seeds[0]) & rows["example_id"].isin(picked)]
-    rows = rows[rows["arm"].isin(drawn)]
-    if "t2i" in set(rows["benchmark"]):
-        rows = rows[rows["benchmark"] == "t2i"]
-    prompts = dict(zip(rows["example_id"], rows["prompt"], strict=True))
-    score = {str(arm): dict(zip(g["example_id"], g["score"], strict=True)) for arm, g in rows.groupby("arm")}
-    return Grid(seeds[0], tuple(picked), prompts, truth, drawn, score, len(shared), ceiling)
+    rows = rows[(rows["control"] == "") & (rows["seed"] == seed) & rows["example_id"].isin(picked)]
+    rows = rows[rows["arm"].isin(drawn) & (rows["benchmark"] == benchmark)]
+    prompts = {str(e): str(p) for e, p in zip(rows["example_id"], rows["prompt"], strict=True) if p}
+    score: dict[str, dict[str, float]] = {}
+    if benchmark.startswith(DRAWING):
+        score = {str(arm): dict(zip(g["example_id"], g["score"], strict=True)) for arm, g in rows.groupby("arm")}
+    return Grid(seed, tuple(picked), prompts, truth, drawn, score, len(shared), ceiling, benchmark)
 
 
 def draw_samples(grid: Grid, folder: Path) -> Figure:

@@ -172,12 +172,14 @@ def _strip(results: Results) -> list[dict[str, Any]]:
             "warn": done < runs,
         },
     ]
-    cubes = [c for m in results.outcomes if (c := results.scores.cube(m)) is not None]
-    examples = sum(c.examples for c in cubes)
+    examples: dict[str, int] = {}
+    for measure in results.outcomes:
+        if (cube := results.scores.cube(measure)) is not None:
+            examples[measure.benchmark] = max(examples.get(measure.benchmark, 0), cube.examples)
     facts.append(
         {
-            "head": f"{len(cubes)} benchmark{'s' if len(cubes) != 1 else ''}",
-            "text": f"{examples:,} paired examples",
+            "head": f"{len(examples)} benchmark{'s' if len(examples) != 1 else ''}",
+            "text": f"{sum(examples.values()):,} paired examples",
         }
     )
     flops = _flops(results)
