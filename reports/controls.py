@@ -13,7 +13,7 @@ from reports.measure import Cube, Measure, Scores
 #: Controls that no arm can be expected to beat, and how each comes about.
 CEILINGS = {
     "ceiling": "reconstruction by its tokenizer and pixel decoder",
-    "undecoded": "the same from true features, not decoded from tokens,",
+    "undecoded": "the same read from true features",
 }
 
 
