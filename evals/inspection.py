@@ -8,7 +8,7 @@ Shapes: B images, N patches, M places, R tokens of all images, C channels, D cod
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from lavit.data.protocol import Corpus
 from lavit.stages.context import StageContext
 from lavit.tokenizer.metrics import code_use, feature_cosine, place_recovery, sampling
 from lavit.tokenizer.selector import image_keys
+
+if TYPE_CHECKING:
+    from lavit.model.protocol import VisionLanguageModel
 
 NO_CODEBOOK = "the tokenizer has no codebook (tokenizer.quantise=false), so its tokens have no codes"
 NO_LABELS = "the data have no dense labels, so the vision stage trained no label head to read patches with"
@@ -144,7 +147,8 @@ def run(context: StageContext) -> None:
         )
     corpus = lavit.data.build(context.config.data)
     examinee = load(context)
-    result = evaluate(examinee, corpus, suite, context.out, seed=context.seed, progress=context.progress)
+    model = cast("VisionLanguageModel", examinee)  # as much of one as benchmarks of the tokenizer ask
+    result = evaluate(model, corpus, suite, context.out, seed=context.seed, progress=context.progress)
     histograms = {}
     for benchmark in suite:
         metrics, missing = examinee.measure_set(benchmark, corpus, context.seed)

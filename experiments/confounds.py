@@ -1,8 +1,8 @@
 """The confound guard: proof that the arms of a study differ in their axes and seed only.
 
 Every arm's resolved config is compared, leaf by leaf, with the default arm's at the same seed. A leaf may differ only
-where an override of the arm's levels set it (the axis' own group or key), or where an axis' node moved it: a node that
-takes its value from an axis by interpolation is named in the result, since it is then part of what the axis means.
+where an override of the arm's levels set it (the axis' own group or key), or in a node that repeats such a group whole
+(`tokenizer.merger: ${merger}`). A single value that follows an axis by interpolation is named in the result.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from experiments.key import select
 from experiments.plan import Plan, Run
 
 _ABSENT = object()
@@ -77,12 +78,39 @@ def find_confounds(plan: Plan) -> list[dict[str, Any]]:
         if twin is None or twin is run:
             continue
         nodes = (*allowed(plan, run), *dropped)
+        nodes = (*nodes, *_copies(run.config, twin.config, nodes))
         mine, theirs = dict(leaves(run.config)), dict(leaves(twin.config))
         for path in differing(run.config, twin.config):
             if not _within(path, _IGNORED) and not _within(path, nodes):
                 value, default = mine.get(path, "(absent)"), theirs.get(path, "(absent)")
                 found.append({"arm": run.arm, "seed": run.seed, "path": path, "default": default, "value": value})
     return found
+
+
+def _copies(one: Mapping[str, Any], other: Mapping[str, Any], nodes: tuple[str, ...]) -> list[str]:
+    """Paths at which both configs hold the very mapping that they hold at one of the nodes: what interpolates it."""
+    found = []
+    for node in nodes:
+        wanted = _select(one, node), _select(other, node)
+        if all(isinstance(value, Mapping) and value for value in wanted):
+            paths = [p for p in _mappings(one) if _select(one, p) == wanted[0] and _select(other, p) == wanted[1]]
+            found += [path for path in paths if path != node]
+    return found
+
+
+def _mappings(config: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            below = f"{path}.{key}" if path else str(key)
+            yield below
+            yield from _mappings(value, below)
+
+
+def _select(config: Mapping[str, Any], path: str) -> Any:
+    try:
+        return select(config, path)
+    except KeyError:
+        return None
 
 
 def _dropped_nodes(plan: Plan) -> tuple[str, ...]:

@@ -19,9 +19,10 @@ def own_stages(frame: Frame) -> tuple[str, ...]:
 
     Pre-training and cool-down; where a study stops before them, the stage that it stops at.
     """
-    recorded = set(frame.ledgers["stage"])
-    named = tuple(stage for stage in TRAINING if stage in recorded)
-    return named or ((frame.study.until,) if frame.study.until in recorded else TRAINING)
+    recorded, until = set(frame.ledgers["stage"]), frame.study.until
+    if until is None or until not in recorded or recorded.intersection(TRAINING):
+        return TRAINING
+    return (until,)
 
 
 def cost(frame: Frame, item: str, stages: Sequence[str] = (), reduce: str = "sum") -> dict[str, dict[int, float]]:

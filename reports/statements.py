@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from reports.budget import average
-from reports.controls import CEILINGS, share
+from reports.controls import CEILINGS, Gap, share
 from reports.effects import Effect
 from reports.measure import Measure
 from reports.results import Results
@@ -55,9 +55,14 @@ def about_ceilings(results: Results) -> list[Finding]:
         shown = Shown(measure, results.display(measure))
         gaps = [g for g in results.ceilings if (g.measure, g.control) == (measure, control)]
         first = next((g for g in gaps if g.arm == results.frame.study.default), gaps[0])
+        # A share of what is no share itself (decibels) would say nothing.
+        parts_of = all(0 <= value <= 1 for g in gaps for value in (g.score, g.floor))
         known = sorted((g for g in gaps if g.floor), key=share)
         listed = known if len(known) <= MOST_LISTED else [known[0], known[-1]]
-        parts = [f"{g.arm}: {share(g):.0%} ({shown.number(g.score)} of {shown.number(g.floor)})." for g in listed]
+        parts = [
+            f"{g.arm}: {_reached(shown, g, parts_of)} ({shown.number(g.score)} of {shown.number(g.floor)})."
+            for g in listed
+        ]
         if len(known) > len(listed):
             parts = [f"Least, {parts[0]}", f"Most, {parts[1]}"]
         sentence = (
@@ -67,14 +72,19 @@ def about_ceilings(results: Results) -> list[Finding]:
         )
         findings.append(
             Finding(
-                "Reconstruction ceiling" if control == "ceiling" else f"Ceiling: {shown.display.name} {control}",
-                f"{share(first):.0%} reached" if first.floor else "nothing to reach",
+                "Reconstruction ceiling" if control == "ceiling" else f"Ceiling: {shown.display.name} of true features",
+                f"{_reached(shown, first, parts_of)} reached" if first.floor else "nothing to reach",
                 "none",
                 sentence,
                 lines=tuple(parts),
             )
         )
     return findings
+
+
+def _reached(shown: Shown, gap: Gap, share_of_it: bool) -> str:
+    """How near a score comes to its ceiling: as a share of it, or by the difference where shares mean nothing."""
+    return f"{share(gap):.0%}" if share_of_it else f"all but {shown.number(gap.floor - gap.score)}"
 
 
 def about_statements(results: Results) -> list[Finding]:

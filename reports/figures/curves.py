@@ -53,9 +53,9 @@ def draw_curves(results: Results, folder: Path) -> Figure | None:
         svg = save(figure, NAME, folder, table)
     seeds = max((len(frame.done(arm)) for arm in frame.arms), default=0)
     band = f"Line: mean over {seeds} seeds; band: least to most of them." if seeds > 1 else "One seed: no band."
-    caption = (
-        f"Learning curves. {band} The dashed rule marks the FLOPs at which arms are compared at equal compute (‡)."
-    )
+    caption = f"Learning curves. {band}"
+    if any(on == "flops" for _, on in panels):
+        caption += " The dashed rule marks the FLOPs at which arms are compared at equal compute (‡)."
     alt = "Learning curves of " + ", ".join(frame.arms)
     return Figure(NAME, "Learning curves", caption, alt, svg, table)
 

@@ -74,6 +74,10 @@ class TinyCorpus:
         assert patch == 4
         return np.array([[bool(colour) for colour in self._scenes[index]] for index in index_B])
 
+    def patch_labels(self, split, index_B, patch):
+        assert self._exact and patch == 4
+        return np.array([[[c == colour for colour in COLOURS] for c in self._scenes[index]] for index in index_B], "f4")
+
     def complexity(self, split, index_B):
         if not self._exact:
             return {}
