@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import pandas  # noqa: F401  (pyarrow loads it at its first use: here a fork server does so once for all jobs)
 import torch
 from torch import Tensor, nn
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pandas  # noqa: F401  (pyarrow loads it at its first use: here a fork server does so once for all jobs)
+
 import lavit.data
 import lavit.model
 from evals.curve import score_curve

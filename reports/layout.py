@@ -113,6 +113,8 @@ class _Builder:
         made: Made = []
         for axis in axes:
             levels = self.study.axes[axis]
+            if len(levels) > 1 and len({self.study.arms[arm].get(axis) for arm in self.arms}) == 1 < len(self.arms):
+                continue  # its other levels are void in this study
             binary = len(levels) == 2 and {CHECKS.get(level.lower()) for level in levels} == {True, False}
             cells = {}
             for arm in self.arms:

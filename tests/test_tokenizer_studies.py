@@ -54,7 +54,7 @@ def test_each_runs_to_its_report(study: str, tmp_path: Path, repository: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / study
     document = json.loads((folder / "report.json").read_text())
-    assert document["tables"] == ["main", "codebook"]
+    assert document["tables"] == ["main", "ceilings", "codebook"]
     headline = [c for c in document["contrasts"] if c["metric"] == "cosine_objects" and c["kind"] == "arm"]
     assert {c["arm"] for c in headline} == STUDIES[study] - {"default"}
     assert all(c["low"] <= c["estimate"] <= c["high"] for c in headline)

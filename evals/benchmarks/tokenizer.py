@@ -63,7 +63,7 @@ class TokenizerFidelity(Benchmark):
     subject = "tokenizer"
     protocol = "tokenizer-2"
 
-    def __init__(self, name: str, samples: int = 16, **further: Any):
+    def __init__(self, name: str, samples: int = 32, **further: Any):
         super().__init__(name, **further)
         self.samples = samples
 
