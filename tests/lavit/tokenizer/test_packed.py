@@ -63,7 +63,7 @@ def test_packed_rows_are_the_dense_rows(batch: tuple[Tensor, Tensor], causal: bo
 @settings(max_examples=30, deadline=None)
 @given(batch=batches())
 def test_packed_rows_are_near_the_policy_form(batch: tuple[Tensor, Tensor]) -> None:
-    # The sharper the scores, the more the official softmax leaks: a thousandth can pass in an image of two patches whose
+    # The sharper the scores, the more the official softmax leaks: a thousandth passes in an image of two patches whose
     # forbidden key scores far above the allowed one.
     features, keep = batch
     policy = merger(softmax="policy", sharpness=0.7)
