@@ -2,5 +2,6 @@
 
 from lavit.pixels.decoder import PatchPixelDecoder
 from lavit.pixels.loading import load
+from lavit.pixels.protocol import PixelDecoder
 
-__all__ = ["PatchPixelDecoder", "load"]
+__all__ = ["PatchPixelDecoder", "PixelDecoder", "load"]

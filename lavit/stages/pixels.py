@@ -1,12 +1,14 @@
 """The pixel stage: one decoder from vision features to images, for all tokenizers of a study.
 
-Shapes: B S images, N patches, C channels, P values of a patch's pixels.
+What it learns from is the decoder's own affair (``decoder.loss``); the stage feeds it, judges what it paints of real
+features, which is the ceiling of every tokenizer and arm that is drawn with it, and accounts for the cost.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -15,6 +17,8 @@ from lavit import data, vision
 from lavit.build import build, plain
 from lavit.data import Corpus
 from lavit.ledger import Ledger, count_parameters
+from lavit.pixels.ceiling import feature_cosine
+from lavit.pixels.protocol import PixelDecoder
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
 from lavit.stages.outputs import (
@@ -28,21 +32,21 @@ from lavit.stages.outputs import (
     write_json,
 )
 from lavit.stages.training import OptimizerConfig, StageModule, fit, step_generator
-from lavit.vision.encoder import patchify
 
 EVALUATED = 512  # images of the validation split that the stage's own metrics look at
 
 
 class PixelTraining(StageModule):
-    """The pixel decoder, fed with noisy features so that it bears reconstructed ones."""
+    """A pixel decoder and the images that it learns to paint."""
 
     def __init__(self, config: DictConfig, corpus: Corpus, encoder: vision.VisionEncoder, seed: int):
         super().__init__()
         self.settings, self.corpus, self.seed = config, corpus, seed
-        self.patch = encoder.patch
+        self.encoder = (encoder,)  # in a tuple: no part of what is trained and saved
         shape = {"feature_dim": encoder.feature_dim, "grid": encoder.grid, "patch": encoder.patch}
-        self.decoder = build(config.decoder, **shape)
-        self.options = plain(config.decoder) | shape
+        self.decoder: PixelDecoder = build(config.decoder, **shape)
+        self.decoder.initialise()
+        self.options = plain(config.decoder) | shape | self.decoder.architecture()
         self.images = load_images(corpus, "train")
         self.features = load_features(encoder, self.images)
         self.decoder.mean_C, self.decoder.std_C = channel_statistics(self.features)
@@ -55,20 +59,18 @@ class PixelTraining(StageModule):
         return {"images": self.images[index_B], "features": self.features[index_B]}
 
     def loss(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Any]]:
-        standard_BNC = (batch["features"] - self.decoder.mean_C) / self.decoder.std_C
-        generator = step_generator(self.seed, step)
-        amount_B11 = torch.rand(len(standard_BNC), 1, 1, generator=generator) * self.settings.noise
-        standard_BNC = standard_BNC + amount_B11 * torch.randn(standard_BNC.shape, generator=generator)
-        error_BNP = self.decoder.raw(standard_BNC) - patchify(batch["images"].float() / 255, self.patch)
-        squared, absolute = (error_BNP**2).mean(), error_BNP.abs().mean()
-        total = self.settings.loss.squared * squared + self.settings.loss.absolute * absolute
-        return total, {"squared": squared.detach(), "absolute": absolute.detach()}
+        return self.decoder.loss(batch["features"], batch["images"], step_generator(self.seed, step))
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
-        """PSNR and the corpus' judge on images decoded from real features."""
-        images = self.decoder(self.val_features)
+        """The ceilings, on images decoded from real features: PSNR, the corpus' judge, and the encoder's cosine."""
+        decoder = self.decoder
+        images = decoder(self.val_features).cpu()
+        objects_SN = self.corpus.object_patches("val", np.arange(len(images)), self.encoder[0].patch)
         metrics = {"psnr": psnr(images, self.val_images.float() / 255)} | judge_images(self.corpus, "val", images)
+        metrics |= feature_cosine(
+            self.encoder[0], images, self.val_features, decoder.mean_C.cpu(), decoder.std_C.cpu(), objects_SN
+        )
         return {f"pixels/{name}": value for name, value in metrics.items()}
 
 
@@ -86,7 +88,9 @@ def run(context: StageContext) -> None:
     write_json(context.out / "metrics.json", module.validate(steps))
     seen = steps * int(config.batch)
     total, trainable = count_parameters(module.decoder)
-    flops = 3 * seen * forward_flops(module.decoder, module.features[:1])
+    flops = 3 * seen * forward_flops(
+        module.decoder.loss, module.features[:1], module.images[:1], step_generator(context.seed, 0)
+    )
     flops += len(module.images) * forward_flops(encoder, module.images[:1])
     Ledger(
         positions=seen * encoder.num_patches, flops=flops, params_total=total, params_trainable=trainable, steps=steps
