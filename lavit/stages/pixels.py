@@ -88,8 +88,10 @@ def run(context: StageContext) -> None:
     write_json(context.out / "metrics.json", module.validate(steps))
     seen = steps * int(config.batch)
     total, trainable = count_parameters(module.decoder)
-    flops = 3 * seen * forward_flops(
-        module.decoder.loss, module.features[:1], module.images[:1], step_generator(context.seed, 0)
+    flops = (
+        3
+        * seen
+        * forward_flops(module.decoder.loss, module.features[:1], module.images[:1], step_generator(context.seed, 0))
     )
     flops += len(module.images) * forward_flops(encoder, module.images[:1])
     Ledger(
