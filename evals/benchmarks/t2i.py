@@ -11,6 +11,7 @@ import numpy as np
 from evals.benchmark import CEILING, REAL, Answers, Batch, Benchmark
 from evals.errors import EvaluationError
 from evals.judges import ExactJudge, FeatureJudge, Judge
+from evals.metrics.feature import psnr, standard_cosine
 from evals.records import Record
 from evals.sitting import Sitting, array
 from lavit.data.protocol import Corpus
@@ -25,8 +26,10 @@ class TextToImage(Benchmark):
     """One image a prompt, drawn as ``draw`` says, with the run's seed.
 
     The control ``ceiling`` judges the real image after tokenizer and pixel decoder: what is lost there no
-    generation can win back. Kept beside the records: the drawings with their features, so that another judge
-    or a better pixel decoder can score them later without the language model.
+    generation can win back. Its records also say how near the image came back: ``psnr`` in dB and
+    ``feature_cosine``, the mean over patches of the cosine of standardised features. Kept beside the records:
+    the drawings with their features, so that another judge or a better pixel decoder can score them later
+    without the language model.
 
     Args:
         samples: how many examples to keep as pictures (drawn, real, ceiling) for the report.
@@ -75,15 +78,37 @@ class TextToImage(Benchmark):
 
     def ask(self, batch: Batch, sitting: Sitting) -> Answers:
         """Draw (or, for the ceiling, reconstruct) one batch and judge it."""
-        prompts = sitting.corpus.prompts(self.split, batch.asked_B)
-        real = sitting.corpus.images(self.split, batch.asked_B)
         if batch.control == CEILING:
-            drawing = sitting.model.reconstruct(real)
+            drawing = sitting.model.reconstruct(sitting.corpus.images(self.split, batch.asked_B))
         else:
+            prompts = sitting.corpus.prompts(self.split, batch.asked_B)
             drawing = sitting.model.draw(prompts, sitting.draw_seed(batch.number), self._draw)
         images, tokens_B = array(drawing.images).astype(np.uint8), array(drawing.tokens)
+        records = self.assess(batch, sitting, images, tokens_B)
+        if batch.control != REAL:
+            return Answers(records)
+        arrays: dict[str, np.ndarray] = {
+            "index": np.asarray(batch.asked_B, np.int64),
+            "images": images,
+            "features": array(drawing.features).astype(np.float16),
+            "tokens": tokens_B.astype(np.int32),
+        }
+        return Answers(records, arrays)
+
+    def assess(self, batch: Batch, sitting: Sitting, images: np.ndarray, tokens_B: np.ndarray) -> list[Record]:
+        """Judge images that were drawn (or reconstructed) for a batch, however they came to be painted.
+
+        Args:
+            batch: the examples that they were made for.
+            sitting: gives corpus and encoder, and keeps the pictures.
+            images: uint8 [B, H, W, 3].
+            tokens_B: visual tokens of each.
+        """
+        prompts = sitting.corpus.prompts(self.split, batch.asked_B)
+        real = sitting.corpus.images(self.split, batch.asked_B)
         judge = self._judge(sitting)
         verdicts = judge.judge(images, batch.asked_B, batch.order_B)
+        aux_B = self._fidelity(batch, sitting, images, real) if batch.control == CEILING else [{}] * len(real)
         records = []
         for row, (index, verdict) in enumerate(zip(batch.asked_B, verdicts, strict=True)):
             example, order = self.image_id(index), int(batch.order_B[row])
@@ -101,20 +126,22 @@ class TextToImage(Benchmark):
                     prediction=verdict.prediction,
                     references=verdict.references,
                     score=verdict.score,
-                    aux=verdict.aux,
+                    aux=verdict.aux | aux_B[row],
                     tokens=int(tokens_B[row]),
                     order=order,
                 )
             )
-        if batch.control != REAL:
-            return Answers(records)
-        arrays: dict[str, np.ndarray] = {
-            "index": np.asarray(batch.asked_B, np.int64),
-            "images": images,
-            "features": array(drawing.features).astype(np.float16),
-            "tokens": tokens_B.astype(np.int32),
-        }
-        return Answers(records, arrays)
+        return records
+
+    def _fidelity(self, batch: Batch, sitting: Sitting, images: np.ndarray, real: np.ndarray) -> list[dict[str, float]]:
+        """How near a reconstruction comes to its own image: in pixels, and in the encoder's features."""
+        chosen = self.examples_of(CEILING, sitting.corpus)
+        real_MNC = sitting.features(self.split, chosen, self.batch)
+        seen_BNC = array(sitting.model.features(images)).astype(np.float32)
+        cosine_B = standard_cosine(seen_BNC, real_MNC[batch.order_B], real_MNC)
+        return [
+            {"psnr": float(p), "feature_cosine": float(c)} for p, c in zip(psnr(images, real), cosine_B, strict=True)
+        ]
 
     def _judge(self, sitting: Sitting) -> Judge:
         scenes = sitting.corpus.scene_judge()

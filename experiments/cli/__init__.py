@@ -16,6 +16,7 @@ COMMANDS = {
     "run": ("run", "run what is missing of a study, then report"),
     "status": ("status", "what is done, running, failed or missing"),
     "report": ("report", "tables, figures and report.html from what is there"),
+    "rejudge": ("rejudge", "judge a study's drawings again with another pixel decoder"),
     "train": ("train", "train and evaluate one arm; with -m, several"),
     "ui": ("ui", "the MLflow UI, opened on the study's saved view"),
     "sync": ("sync", "bring MLflow up to date with the store"),

@@ -59,7 +59,9 @@ def _draw(table: Table, columns: list[Column], grid: list[list[str]]) -> str:
         if r == 0:
             lines.append(rule)
     sd = "± SD between seeds; then " if any("±" in text for row in grid for text in row) else ""
-    lines += [rule, f"{sd}the difference to the default, * significant after correction."]
+    compared = any(cell.delta is not None for row in table.rows for cell in row.cells.values())
+    told = f"{sd}the difference to the default, * significant after correction." if compared else sd.partition(";")[0]
+    lines += [rule, *([told] if told else [])]
     used = [c for row in table.rows for k in columns for c in row.cells[k.key].notes]
     used += [c.note for c in columns if c.note]
     lines += [f"{letter}) {plain(text)}" for letter, text in table.notes if letter in used]
