@@ -11,7 +11,8 @@ import numpy as np
 from evals.benchmark import CEILING, REAL, Answers, Batch, Benchmark
 from evals.errors import EvaluationError
 from evals.judges import ExactJudge, FeatureJudge, Judge
-from evals.metrics.feature import psnr, standard_cosine
+from evals.metrics.feature import standard_cosine
+from evals.metrics.pixels import psnr
 from evals.records import Record
 from evals.sitting import Sitting, array
 from lavit.data.protocol import Corpus

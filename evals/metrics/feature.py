@@ -1,4 +1,4 @@
-"""Comparing a generated image with the real one: in an encoder's feature space, and in pixels.
+"""Judging a generated image against the real one in an encoder's feature space, where no exact judge exists.
 
 Suffixes: B generated images, M real images to choose from, N patches, C channels.
 """
@@ -30,12 +30,6 @@ def standard_cosine(seen_BNC: npt.NDArray, truth_BNC: npt.NDArray, all_MNC: npt.
     rows = all_MNC.reshape(-1, all_MNC.shape[-1]).astype(np.float64)
     mean_C, std_C = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-4)
     return mean_cosine((seen_BNC - mean_C) / std_C, (truth_BNC - mean_C) / std_C)
-
-
-def psnr(images: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> Floats:
-    """Peak signal-to-noise ratio of each image in dB, at most 100 (an image without an error): float64 [B]."""
-    error = (images.astype(np.float64) - truth.astype(np.float64)) / 255
-    return -10 * np.log10(np.maximum((error**2).mean(axis=(1, 2, 3)), 1e-10))
 
 
 def similarity(drawn_BNC: npt.NDArray, real_MNC: npt.NDArray) -> Floats:
