@@ -112,11 +112,12 @@ class InspectedTokenizer:
             sampled.append((len(keys_B), sampling(self.tokenizer, features_BNC, keys_B, generator)))
         metrics = place_recovery(torch.cat(vectors), torch.cat(places), torch.cat(owners), self.tokenizer.num_places)
         missing = {} if metrics else {"place_recovered": ONE_PLACE}
-        for name in ("sampled_kept", "sampled_flips"):
-            if name in sampled[0][1]:
-                metrics[name] = sum(size * found[name] for size, found in sampled) / len(chosen)
+        for name in ("sampled_kept", "sampled_flips", "sampled_recoded"):
+            told = [(size, found[name]) for size, found in sampled if name in found]
+            if told:
+                metrics[name] = sum(size * value for size, value in told) / sum(size for size, _ in told)
             else:
-                missing[name] = NOT_LEARNED
+                missing[name] = NOT_LEARNED if not sampled[0][1] else NO_CODEBOOK
         if self.quantised:
             metrics |= code_use(torch.cat(codes), self.tokenizer.codebook_size)
         else:

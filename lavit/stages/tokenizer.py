@@ -71,6 +71,7 @@ class TokenizerTraining(StageModule):
         self.settings, self.seed = config.tokenizer, seed
         self.steps = int(config.tokenizer.steps)
         self.quantise_from = round(self.settings.warmup * self.steps)
+        self.settled_from = self.steps - round(self.settings.settle * self.steps)
         if self.settings.order not in ORDERS:
             raise LavitError(
                 f"tokenizer.order={self.settings.order!r} is unknown", f"choose one of {', '.join(ORDERS)}"
@@ -126,14 +127,20 @@ class TokenizerTraining(StageModule):
             )
         return features_BNC
 
+    def settled(self, step: int) -> bool:
+        """Whether tokens are already chosen as evaluation will choose them (``tokenizer.settle``)."""
+        selector = self.tokenizer.selector
+        return bool(selector.learned) and selector.mode != "sample" and step >= self.settled_from
+
     def frozen(self, step: int) -> tuple[bool, bool]:
         """Whether the selector, and whether all the rest, stands still at a step (``tokenizer.order``)."""
         early, order = step < self.quantise_from, self.settings.order
-        return not early and order != "joint", early and order == "selector_first"
+        return self.settled(step) or (not early and order != "joint"), early and order == "selector_first"
 
     def hold(self, standard_BNC: Tensor, step: int) -> Held:
         """Tokens of a batch of standardised features: packed, unless the selector is to learn from its decisions."""
-        tokenizer, generator = self.tokenizer, step_generator(self.seed, step, SELECT)
+        tokenizer = self.tokenizer
+        generator = None if self.settled(step) else step_generator(self.seed, step, SELECT)
         learns = tokenizer.selector.learned and not self.frozen(step)[0] and self.settings.mask_gradient
         if learns:
             held = tokenizer.places(standard_BNC, generator)

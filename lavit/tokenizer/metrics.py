@@ -70,18 +70,25 @@ def feature_cosine(tokenizer: Tokenizer, decoded_BNC: Tensor, target_BNC: Tensor
 def sampling(
     tokenizer: Tokenizer, features_SNC: Tensor, keys_S: Tensor, generator: torch.Generator
 ) -> dict[str, float]:
-    """The deterministic selection beside one sampled by ``generator``: how many are kept on average, how many flip.
+    """The deterministic selection beside one sampled by ``generator``: how many are kept on average, how many flip,
+    and how many of the tokens that both keep have another code.
 
     While a selector is undecided the two differ widely: at p = 0.4 everywhere the rule keeps one place and a sample
     two of five. Empty for a selector that learns nothing.
     """
     if not tokenizer.selector.learned:
         return {}
-    features_SMC = tokenizer.layout.gather(tokenizer.standardise(features_SNC))
-    kept_SM = tokenizer.selector(features_SMC, keys_B=keys_S).keep_BM
-    sampled_SM = tokenizer.selector(features_SMC, generator=generator).keep_BM
+    standard_SNC = tokenizer.standardise(features_SNC)
+    kept, sampled = tokenizer.packed(standard_SNC, keys_B=keys_S), tokenizer.packed(standard_SNC, generator)
+    kept_SM, sampled_SM = kept.selection.keep_BM > 0.5, sampled.selection.keep_BM > 0.5
     flips = float((sampled_SM != kept_SM).float().mean())
-    return {"sampled_kept": float(sampled_SM.sum(1).mean()), "sampled_flips": flips}
+    metrics = {"sampled_kept": float(sampled_SM.sum(1).float().mean()), "sampled_flips": flips}
+    if tokenizer.quantised and (kept_SM & sampled_SM).any():
+        codes_SM, drawn_SM = torch.zeros_like(kept_SM, dtype=torch.long), torch.zeros_like(kept_SM, dtype=torch.long)
+        codes_SM[kept_SM] = tokenizer.quantizer.codes(kept.vectors_RD)
+        drawn_SM[sampled_SM] = tokenizer.quantizer.codes(sampled.vectors_RD)
+        metrics["sampled_recoded"] = float((codes_SM != drawn_SM)[kept_SM & sampled_SM].float().mean())
+    return metrics
 
 
 @torch.no_grad()

@@ -154,7 +154,14 @@ def test_the_stage_writes_what_a_report_reads(tmp_path, monkeypatch) -> None:
     names = {"records.parquet", "metrics.json", "skipped.json", "protocol.json", "ledger.json", "kept_histogram.json"}
     assert names <= {path.name for path in tmp_path.iterdir()}
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    for name in ("codes_used_share", "dead_codes", "sampled_kept", "sampled_flips", "place_recovered", "place_guessed"):
+    for name in (
+        "codes_used_share",
+        "dead_codes",
+        "sampled_kept",
+        "sampled_flips",
+        "sampled_recoded",
+        "place_recovered",
+    ):
         assert f"tokenizer/{name}" in metrics
     assert metrics["tokenizer/codes_used"] + metrics["tokenizer/dead_codes"] == 8
     assert metrics["tokenizer/codes_used_share"] == pytest.approx(metrics["tokenizer/codes_used"] / 8)
@@ -179,9 +186,9 @@ def test_a_second_inspection_gives_the_same_bytes(tmp_path, monkeypatch) -> None
 @pytest.mark.parametrize(
     ("options", "missing"),
     [
-        ({"quantise": False}, {"codes_used", "codes_used_share", "dead_codes", "perplexity"}),
+        ({"quantise": False}, {"codes_used", "codes_used_share", "dead_codes", "perplexity", "sampled_recoded"}),
         ({"head": False}, {"probe_objects"}),
-        ({"learned": False}, {"sampled_kept", "sampled_flips", "kept_corr_objects"}),
+        ({"learned": False}, {"sampled_kept", "sampled_flips", "sampled_recoded", "kept_corr_objects"}),
         ({"positions": "rank"}, set()),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from omegaconf import DictConfig
 
 from lavit import data, vision
@@ -46,13 +47,13 @@ def test_the_table_of_gradients_tells_the_truth(
     row: dict[str, str], make_visual_config: Callable[..., DictConfig], finished_vision: Path
 ) -> None:
     key, value = row["setting"].strip("`").split("=")
-    parsed: object = {"true": True, "false": False}.get(value, value)
+    parsed = yaml.safe_load(value)
     told = {key.replace(".", "__"): parsed}
     only_rate = {"tokenizer__loss": {"cosine": 0.0, "squared": 0.0}, "tokenizer__commitment": 0.0}
     no_rate = {"tokenizer__keep": {"rate": 0.3, "weight": 0.0, "per": "batch"}}
     for column, further in (("reconstruction", no_rate), ("keep rate", only_rate)):
         made = module(make_visual_config("tokenizer", **told, **further), finished_vision)
-        step = 0 if row["phase"] == "warm-up" else made.quantise_from
+        step = {"warm-up": 0, "after": made.quantise_from, "settled": made.settled_from}[row["phase"]]
         assert reached(made, step, "selector.") == (row[f"selector, by {column}"] == "yes"), column
     made = module(make_visual_config("tokenizer", **told, **no_rate), finished_vision)
     for column, prefix in PARTS.items():

@@ -90,11 +90,11 @@ def test_gradients_reach_selector_and_merger_but_not_the_codebook(
     )
     module.after_step(module.quantise_from - 1)
     codebook = module.tokenizer.quantizer.codebook_KD.clone()
-    module.loss(module.batch(15), 15)[0].backward()
+    module.loss(module.batch(10), 10)[0].backward()
     for part in (module.tokenizer.selector, module.tokenizer.merger, module.tokenizer.decoder):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
     assert torch.equal(codebook, module.tokenizer.quantizer.codebook_KD)
-    module.after_step(15)
+    module.after_step(10)
     assert not torch.equal(codebook, module.tokenizer.quantizer.codebook_KD)
 
 
