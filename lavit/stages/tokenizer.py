@@ -137,6 +137,12 @@ class TokenizerTraining(StageModule):
         early, order = step < self.quantise_from, self.settings.order
         return self.settled(step) or (not early and order != "joint"), early and order == "selector_first"
 
+    def keep_rate(self, step: int) -> float:
+        """Share of places that a step aims to keep: from all of them down to ``keep.rate`` over the first
+        ``keep.anneal`` of the steps, so that what a patch is worth is known before it has to go."""
+        rate, until = float(self.settings.keep.rate), self.settings.keep.anneal * self.steps
+        return rate + (1 - rate) * max(0.0, 1 - step / until) if until else rate
+
     def hold(self, standard_BNC: Tensor, step: int) -> Held:
         """Tokens of a batch of standardised features: packed, unless the selector is to learn from its decisions."""
         tokenizer = self.tokenizer
@@ -184,7 +190,7 @@ class TokenizerTraining(StageModule):
         total = total + recon
         metrics |= {"reconstruction": recon.detach(), "kept": kept_BM.sum(1).mean(), "keep_rate": kept_BM.mean()}
         if tokenizer.selector.learned and not selector_frozen:
-            total = total + settings.keep.weight * keep_loss(held.keep_BM, settings.keep.rate, settings.keep.per)
+            total = total + settings.keep.weight * keep_loss(held.keep_BM, self.keep_rate(step), settings.keep.per)
         return total, metrics
 
     @torch.no_grad()

@@ -98,6 +98,22 @@ def test_gradients_reach_selector_and_merger_but_not_the_codebook(
     assert not torch.equal(codebook, module.tokenizer.quantizer.codebook_KD)
 
 
+def test_the_keep_rate_anneals_and_tokens_settle(make_visual_config: MakeConfig, finished_vision: Path) -> None:
+    module = training(make_visual_config("tokenizer"), finished_vision)
+    rates = [module.keep_rate(step) for step in range(module.steps)]
+    assert rates[0] == 1
+    assert all(before >= after for before, after in zip(rates, rates[1:], strict=False))
+    assert rates[8] == pytest.approx(0.37)
+    standard = module.tokenizer.standardise(module.batch(0))
+    last = module.steps - 1
+    assert module.settled(last)
+    assert not module.settled(module.settled_from - 1)
+    settled = module.hold(standard, last).keep_BM
+    assert torch.equal(settled, module.tokenizer.selector(standard).keep_BM)
+    drawn = [module.hold(standard, step).keep_BM for step in (9, 10)]
+    assert not torch.equal(*drawn)
+
+
 def training(config: DictConfig, vision_dir: Path, seed: int = 0) -> TokenizerTraining:
     torch.manual_seed(seed)
     return TokenizerTraining(
