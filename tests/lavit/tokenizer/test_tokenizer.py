@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_the_keep_rate_anneals_and_tokens_settle(make_visual_config: MakeConfig,
     module = training(make_visual_config("tokenizer"), finished_vision)
     rates = [module.keep_rate(step) for step in range(module.steps)]
     assert rates[0] == 1
-    assert all(before >= after for before, after in zip(rates, rates[1:], strict=False))
+    assert all(before >= after for before, after in itertools.pairwise(rates))
     assert rates[8] == pytest.approx(0.37)
     standard = module.tokenizer.standardise(module.batch(0))
     last = module.steps - 1
