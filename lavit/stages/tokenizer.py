@@ -8,8 +8,10 @@ Shapes: B S images, N patches, M places, R tokens, C channels, D code dimensions
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -253,16 +255,24 @@ def run(context: StageContext) -> None:
 
 
 def _ledger(module: TokenizerTraining, encoder: vision.VisionEncoder, val_images: int) -> Ledger:
-    """Training costs three forward passes a step; caching the features costs one of the encoder for each image."""
-    tokenizer, one_1NC = module.tokenizer, module.features[:1]
-    once = forward_flops(lambda features_BNC: (held := module.hold(features_BNC, 0)).decode(held.vectors), one_1NC)
+    """Training costs three forward passes a step; caching the features costs one of the encoder for each image.
+
+    Passes are counted on a batch of each phase: from where the selector stands still, kept rows are packed.
+    """
+    tokenizer, batch = module.tokenizer, int(module.settings.batch)
+    edges = sorted({0, min(module.quantise_from, module.steps), module.settled_from, module.steps})
+    forward = 0.0
+    for first, end in itertools.pairwise(edges):
+        standard_BNC = tokenizer.standardise(module.features[:batch])
+        hold = partial(module.hold, standard_BNC, first)
+        forward += (end - first) * forward_flops(lambda hold=hold: (held := hold()).decode(held.vectors))
     side = encoder.grid * encoder.patch
     encoder_once = forward_flops(encoder, torch.zeros(1, side, side, 3, dtype=torch.uint8))
-    seen = module.steps * int(module.settings.batch)
+    seen = module.steps * batch
     total, trainable = count_parameters(tokenizer)
     return Ledger(
         positions=seen * encoder.num_patches,
-        flops=3 * seen * once + (len(module.features) + val_images) * encoder_once,
+        flops=3 * forward + (len(module.features) + val_images) * encoder_once,
         params_total=total,
         params_trainable=trainable,
         steps=module.steps,
