@@ -13,7 +13,7 @@ import pytest
 STUDIES = {
     "codebook": {
         "default", "size=256", "size=2048", "dim=8", "dim=64", "init=random", "learn=gradient", "warmup=0.0",
-        "revival=off", "mask_gradient=off",
+        "revival=off", "mask_gradient=off", "anneal=0.0", "settle=0.0",
     },
     "tokenizer": {
         "default", "selector=random", "selector=all", "merger=bidirectional", "merger=mean", "merger=none",
