@@ -237,7 +237,14 @@ def test_a_tracking_failure_is_one_line_and_fails_nothing(plan, capsys):
 
 def start_run(runs, *overrides):
     command = [sys.executable, "-m", "experiments.cli", "run", "--conf", str(CONF), "study=tiny", f"runs={runs}"]
-    return subprocess.Popen([*command, *overrides], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [*command, *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell that runs the tests in the background makes them ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def wait_for(condition, seconds=60.0):
