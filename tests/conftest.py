@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,16 @@ def shared_fixtures() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference results: {folder} is not a folder (set LAVIT_FIXTURES to one)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference_file(shared_fixtures: Path) -> Callable[[str], Path]:
+    """Finds one reference result by its path in that folder; skips, and says so, where it is not there."""
+
+    def find(name: str) -> Path:
+        path = shared_fixtures / name
+        if not path.is_file():
+            pytest.skip(f"no reference results: {path}")
+        return path
+
+    return find

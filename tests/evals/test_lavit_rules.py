@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,11 +20,8 @@ from lavit.errors import LavitError
 
 
 @pytest.fixture(scope="module")
-def reference(shared_fixtures: Path) -> dict:
-    path = shared_fixtures / "lavit" / "text_processing.json"
-    if not path.is_file():
-        pytest.skip(f"no reference results: {path}")
-    return json.loads(path.read_text())
+def reference(reference_file) -> dict:
+    return json.loads(reference_file("lavit/text_processing.json").read_text())
 
 
 def test_every_stage_equals_the_official_one(reference: dict) -> None:

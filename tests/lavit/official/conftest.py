@@ -30,7 +30,6 @@ CONFIG = OfficialConfig(
     condition_dim=10,
     pooled_dim=14,
 )
-SHARED = Path(__file__).parents[4] / "shared" / "fixtures" / "lavit"
 
 
 def draw(module: torch.nn.Module, generator: torch.Generator) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,11 +14,8 @@ from lavit.official.inputs import Inputs, caption_inputs, image_block, position_
 
 
 @pytest.fixture(scope="module")
-def reference(shared_fixtures: Path) -> dict[str, Tensor]:
-    path = shared_fixtures / "lavit" / "llm_inputs.safetensors"
-    if not path.is_file():
-        pytest.skip(f"no reference results: {path}")
-    return load_file(path)
+def reference(reference_file) -> dict[str, Tensor]:
+    return load_file(reference_file("lavit/llm_inputs.safetensors"))
 
 
 @pytest.fixture(scope="module")

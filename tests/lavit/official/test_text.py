@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -23,11 +22,8 @@ from lavit.official.text import (
 
 
 @pytest.fixture(scope="module")
-def reference(shared_fixtures: Path) -> dict:
-    path = shared_fixtures / "lavit" / "text_processing.json"
-    if not path.is_file():
-        pytest.skip(f"no reference results: {path}")
-    return json.loads(path.read_text())
+def reference(reference_file) -> dict:
+    return json.loads(reference_file("lavit/text_processing.json").read_text())
 
 
 @pytest.mark.parametrize(

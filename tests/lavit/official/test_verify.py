@@ -16,12 +16,12 @@ from lavit.tokenizer.verify import main
 
 Write = Callable[..., Path]
 Change = Callable[[dict[str, Tensor], dict[str, Any]], None]
-OFFICIAL = Path(__file__).parents[4] / "shared" / "fixtures" / "lavit" / "tokenizer_a.safetensors"
 
 
-@pytest.mark.skipif(not OFFICIAL.exists(), reason=f"the official run's fixture is not at {OFFICIAL}")
-def test_every_tensor_of_an_official_run_agrees(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(OFFICIAL)]) == 0
+def test_every_tensor_of_an_official_run_agrees(
+    reference_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(reference_file("lavit/tokenizer_a.safetensors"))]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"{len(lines) - 2} passed, 0 failed"
     for form, count in (("policy", 100), ("exact", 90), ("packed", 70)):

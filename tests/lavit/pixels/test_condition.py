@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,9 +19,9 @@ PUBLISHED = {  # the published names of the weights, by ours
 }
 
 
-def test_high_resolution_head_matches_the_reference(shared_fixtures: Path) -> None:
+def test_high_resolution_head_matches_the_reference(reference_file) -> None:
     """The pool has the tokenizer's own number of heads (4 there): no other number gives the reference's vector."""
-    arrays = load_file(shared_fixtures / "lavit" / "tokenizer_a.safetensors")
+    arrays = load_file(reference_file("lavit/tokenizer_a.safetensors"))
     weights = {
         f"{ours}.{end}": arrays[f"sd.decoder_highres.{theirs}.{end}"]
         for ours, theirs in PUBLISHED.items()

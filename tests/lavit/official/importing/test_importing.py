@@ -321,11 +321,8 @@ def test_another_folder_is_no_import(tmp_path: Path) -> None:
         lavit.official.load(tmp_path)
 
 
-def test_a_checkpoint_of_the_official_classes_gives_their_codes(shared_fixtures: Path, tmp_path: Path) -> None:
-    path = shared_fixtures / "lavit" / "tokenizer_a.safetensors"
-    if not path.is_file():
-        pytest.skip(f"no reference results: {path}")
-    reference = load_file(path)
+def test_a_checkpoint_of_the_official_classes_gives_their_codes(reference_file, tmp_path: Path) -> None:
+    reference = load_file(reference_file("lavit/tokenizer_a.safetensors"))
     files = {"tokenizer": TOKENIZER_FILE, "decoder": DECODER_FILE, "decoder_highres": HIGH_FILE}
     for part, file in files.items():
         (tmp_path / "in" / file).parent.mkdir(parents=True, exist_ok=True)
