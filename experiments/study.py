@@ -52,6 +52,7 @@ class Study:
     arms: dict[str, NamedArm] = field(default_factory=dict)
     until: str | None = None  # last stage that is run
     also: tuple[str, ...] = ()  # overrides that hold in every arm
+    design_options: dict[str, Any] = field(default_factory=dict)  # all of `design: {NAME: VALUE, KEY: VALUE}`
     file: str = ""  # where it was read, for messages
 
 
@@ -90,7 +91,7 @@ def read_study(
     _check_keys(node, complain)
     axes, rest = read_axes(node.get("axes"), composer, rest, complain, required=node.get("design") != "arms")
     composer.compose(rest)  # a wrong override is the command line's mistake, not an arm's
-    design = _design(node.get("design", "full"), complain)
+    design, design_options = _design(node.get("design", "full"), complain)
     voids = read_voids(node.get("void"), axes, complain)
     arms = _arms(node.get("arms"), axes, design, complain)
     default_arm, default = _default(node.get("default"), axes, arms, complain)
@@ -103,6 +104,7 @@ def read_study(
         name=_name(node.get("name", name), complain),
         question=_text(node.get("question"), "question", complain, "say in one sentence what the study is to answer"),
         design=design,
+        design_options=design_options,
         axes=axes,
         voids=voids,
         seeds=_seeds(node.get("seeds", 3), complain),
@@ -184,13 +186,16 @@ def _check_keys(node: Mapping[Any, Any], complain: Complaint) -> None:
             raise complain(str(key), "unknown key", did_you_mean(key, KEYS))
 
 
-def _design(value: Any, complain: Complaint) -> str:
+def _design(value: Any, complain: Complaint) -> tuple[str, dict[str, Any]]:
+    """Return the design's name and its options: the first key of `{fraction: 8, estimate: [main]}` is the name."""
     word = next(iter(value), None) if isinstance(value, dict) else value
     if word in LATER_DESIGNS:
         raise complain("design", f"{value!r} is not built yet", f"there is: {', '.join(DESIGNS)}")
-    if not isinstance(value, str) or value not in DESIGNS:
-        raise complain("design", f"there is no design {value!r}", did_you_mean(value, DESIGNS))
-    return value
+    if not isinstance(word, str) or word not in DESIGNS:
+        raise complain("design", f"there is no design {word!r}", did_you_mean(word, DESIGNS))
+    if isinstance(value, dict):
+        raise complain("design", f"the design '{word}' has no options", f"write design: {word}")
+    return word, {}
 
 
 def _text(value: Any, key: str, complain: Complaint, hint: str) -> str:
