@@ -6,17 +6,14 @@ once and its seeds are set in Python; each subtree is hashed once per arm, howev
 
 from __future__ import annotations
 
-import copy
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from experiments.codeversion import CodeVersions, targets
-from experiments.compose import Composer, depends_on_seed, parse_overrides, resolve
+from experiments.compose import Composer, parse_overrides
 from experiments.cost import add_counts
 from experiments.design import Arm, Design, expand, full_size
 from experiments.errors import LavitError, did_you_mean
@@ -59,7 +56,6 @@ class Planner:
         self.count = count
         self.codes = CodeVersions()
         self._pace: dict[tuple[Path, str], Pace] = {}
-        self._composed: dict[tuple[str, ...], tuple[DictConfig, bool]] = {}
         self._prepared: dict[tuple[tuple[str, ...], int | None], _ArmConfig] = {}
 
     def plan_study(self, overrides: Sequence[str]) -> Plan:
@@ -148,17 +144,14 @@ class Planner:
     def _arm_config(self, overrides: Sequence[str], seed: int) -> _ArmConfig:
         """Compose and resolve an arm; once for all seeds where no value depends on the seed."""
         arm = tuple(overrides)
-        if arm not in self._composed:
-            config = self.composer.compose(overrides)
-            self._composed[arm] = config, depends_on_seed(config)
-        config, each_seed = self._composed[arm]
-        which = (arm, seed if each_seed else None)
-        if which not in self._prepared:
-            if each_seed:
-                config = copy.deepcopy(config)
-                config.seed = seed
-            self._prepared[which] = _prepare(resolve(config), self.composer.choices(overrides).get("scale", ""))
-        return self._prepared[which]
+        if (arm, None) in self._prepared:
+            return self._prepared[arm, None]
+        if (arm, seed) not in self._prepared:
+            config, each_seed = self.composer.resolved(overrides, seed)
+            which = (arm, seed if each_seed else None)
+            self._prepared[which] = _prepare(config, self.composer.choices(overrides).get("scale", ""))
+            return self._prepared[which]
+        return self._prepared[arm, seed]
 
     def _add_run(self, plan: Plan, run: Run, specs: Mapping[str, StageSpec], arm: _ArmConfig) -> None:
         run.config = {**arm.config, "seed": run.seed}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from omegaconf import OmegaConf
 
 from experiments.compose import Composer, compose, depends_on_seed, parse_overrides, resolve
 from experiments.errors import LavitError
+from experiments.key import canonical_text
 
 GROUPS = {
     "regime": ["unified", "adapter"],
@@ -22,6 +25,11 @@ GROUPS = {
     "scale": ["smoke", "quick"],
     "study": ["quickstart", "lavit_paper"],
 }
+REAL = Composer()
+REAL_VALUES = ["train.steps=7", "optimizer.lr=1e-5", "tokenizer.quantizer.codebook_size=64", "scale.steps.pretrain=11",
+               "data.aligned=0.25", "suite=held_out", "suite=best_of", "tokenizer.keep.anneal=0.0", "+train.more=1",
+               "~optimizer.weight_decay", "data.colours={red: [1, 2, 3]}", "data.objects=[2,3]", "data.objects.0=2",
+               "world.image_size=3", "scale.world.image_size=64", "optimizer.lr=text"]  # fmt: skip
 VALUES = ["train.steps=7", "optimizer.lr=1e-5", "data.split_key=part", "suite.benchmarks=[caption]", "+train.more=1",
           "tokenizer.codebook={size: 8, dim: 4}", "scale.steps=11", "~optimizer.weight_decay"]  # fmt: skip
 
@@ -40,6 +48,46 @@ def test_the_result_is_hydras_own(overrides: list[str], composer: Composer, shar
     with initialize_config_dir(str(shared_conf), version_base="1.3"):
         theirs = hydra_compose("config", overrides)
     assert resolve(mine) == OmegaConf.to_container(theirs, resolve=True)
+
+
+QUICK_VALUES = ["train.steps=7", "optimizer.lr=1e-5", "data.split_key=part", "suite.benchmarks=[caption]", "seed=3",
+                "scale.steps=11", "train.steps=9", "optimizer.lr=null", "train.batch_size='${train.steps}'",
+                "data.split_key='a: b'"]  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_quick_way_gives_what_omegaconf_gives_types_included(data: st.DataObject, composer: Composer) -> None:
+    """Plans resolve without OmegaConf where they can; over the small folder and over the real one."""
+    for place in (composer, REAL):
+        groups = data.draw(st.lists(st.sampled_from(["tokens", "target", "llm", "regime", "scale"]), unique=True))
+        chosen = [f"{group}={data.draw(st.sampled_from(place.options(group)))}" for group in groups]
+        chosen = ["scale=quick" if text == "scale=7b" else text for text in chosen]
+        known = QUICK_VALUES if place is composer else REAL_VALUES
+        overrides = [*chosen, *data.draw(st.lists(st.sampled_from(known), unique=True, max_size=4))]
+        seed = data.draw(st.integers(0, 3))
+        try:
+            whole = place.compose(overrides)
+        except LavitError as error:
+            with pytest.raises(LavitError, match=re.escape(error.message)):
+                place.resolved(overrides, seed)
+            continue
+        each_seed = depends_on_seed(whole)
+        if each_seed:
+            whole = copy.deepcopy(whole)
+            whole.seed = seed
+        found, told = place.resolved(overrides, seed)
+        assert told == each_seed
+        assert canonical_text(found) == canonical_text(resolve(whole))
+        assert list(found) == list(resolve(whole))
+
+
+def test_a_value_that_follows_the_seed_is_resolved_for_each(conf: Path) -> None:
+    with (conf / "config.yaml").open("a") as file:
+        file.write("\nfollows: ${seed}\n")
+    place = Composer(conf)
+    assert [place.resolved(["llm=frozen"], seed)[0]["follows"] for seed in (0, 5)] == [0, 5]
+    assert place.resolved(["llm=frozen"], 5)[1]
 
 
 def test_composing_inside_a_running_hydra_leaves_it_alone(shared_conf: Path) -> None:
