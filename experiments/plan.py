@@ -36,6 +36,7 @@ class StageJob:
     seconds: float | None = None  # expected wall time on one core; None where nothing is known
     seconds_from: str = ""  # "measured (n)" | "rough" | ""
     counts: dict[str, Any] | None = None  # params_total, params_trainable, flops_per_step; None until counted
+    devices: int = 1  # processes, and so device or core slots, that it takes
 
     @property
     def arms(self) -> list[str]:
@@ -51,6 +52,7 @@ class StageJob:
             "seed": self.seed,
             "scale": self.scale,
             "code": self.code,
+            "devices": self.devices,
             "needs": self.needs,
             "overrides": self.overrides,
             "config": self.config,

@@ -210,13 +210,16 @@ class Store:
         return body
 
     def clear(self, stage: str, key: str) -> None:
-        """Remove what an earlier, unfinished attempt left, except its ``resume/`` and the engine's own notes."""
+        """Remove what an earlier, unfinished attempt left, except its ``resume/``, the curves that belong to it, and
+        the engine's own notes."""
         folder = self.folder(stage, key)
         if not folder.is_dir():
             return
         keep = {RESUME, REQUEST, LEASE, LOG, ".lock"}
         for path in folder.iterdir():
             if path.name in keep:  # .lock may be held by somebody who waits for the lease
+                continue
+            if path.suffix == ".jsonl" and (folder / RESUME).is_dir():  # cut by who goes on from there
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -13,6 +13,15 @@ def ignore_progress(step: int, total: int, metrics: dict[str, float]) -> None:
     """Report progress to nobody: the default of a stage that is run by hand."""
 
 
+def never() -> bool:
+    """Nobody asks this stage to stop: the default of a stage that is run by hand."""
+    return False
+
+
+class Preempted(Exception):
+    """The stage was asked to stop, has saved where it is, and goes on from there when it is started again."""
+
+
 @dataclass(frozen=True)
 class StageContext:
     """Everything a stage may depend on: its declared config, its seed and the folders of what it needs.
@@ -25,6 +34,9 @@ class StageContext:
         inputs: finished folder of each stage named in ``needs``.
         out: the folder to fill. It may hold ``resume/`` from an interrupted attempt, to be gone on from.
         progress: called as ``progress(step, total, metrics)``; cheap, throttled by the receiver.
+        stop_requested: true once the stage should end soon (the machine is wanted back, the time limit is near). A
+            stage that looks at it after each step saves its state into ``out/resume`` and raises :class:`Preempted`;
+            one that never looks is interrupted at its next call of ``progress``.
     """
 
     stage: str
@@ -33,3 +45,4 @@ class StageContext:
     inputs: dict[str, Path]
     out: Path
     progress: Callable[[int, int, dict[str, float]], None] = field(default=ignore_progress)
+    stop_requested: Callable[[], bool] = field(default=never)

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lavit.stages.context import StageContext
+from lavit.stages.context import Preempted, StageContext
 from lavit.stages.muon import Muon
 
 SAVE_EVERY_S = 5.0  # an interrupted stage loses at most this much work
@@ -154,6 +154,7 @@ class _Recorder(L.Callback):
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         assert isinstance(module, StageModule)
+        stopping = self.context.stop_requested()
         self.done += 1
         step = self.first + self.done
         module.after_step(step - 1)
@@ -177,11 +178,14 @@ class _Recorder(L.Callback):
         if point:
             self.lines.append(json.dumps({"step": step, **module.cumulative(), **point}))
         self.context.progress(self.done, self.steps, point)
-        # Saving only where a curve point has just been closed keeps the partial sums out of the state.
-        if not self.count and time.monotonic() - self.saved_at > SAVE_EVERY_S and self.done < self.steps:
+        if self.done < self.steps and (stopping or time.monotonic() - self.saved_at > SAVE_EVERY_S):
             self.flush()
-            save_state(self.context.out / "resume" / "state.safetensors", module, trainer.optimizers[0], self.done)
+            sums = {"count": self.count, "sums": self.sums}
+            state = self.context.out / "resume" / "state.safetensors"
+            save_state(state, module, trainer.optimizers[0], self.done, sums)
             self.saved_at = time.monotonic()
+            if stopping:
+                raise Preempted(f"stage {self.context.stage} was asked to stop, and saved step {step}")
 
     def flush(self) -> None:
         """Append the finished points to history.jsonl."""
@@ -191,8 +195,14 @@ class _Recorder(L.Callback):
             self.lines = []
 
 
-def save_state(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer | None, step: int) -> None:
-    """Write weights, optimizer moments and the step into one safetensors file, atomically."""
+def save_state(
+    path: Path,
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    step: int,
+    curve: dict[str, Any] | None = None,
+) -> None:
+    """Write weights, moments, the step and the sums of an unfinished curve point into one file, atomically."""
     tensors = {f"model/{name}": value.detach().contiguous().clone() for name, value in module.state_dict().items()}
     if optimizer is not None:
         for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
@@ -200,7 +210,7 @@ def save_state(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optim
                 tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value).detach().contiguous().clone()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"step": str(step)})
+    save_file(tensors, partial, metadata={"step": str(step), "curve": json.dumps(curve or {})})
     os.replace(partial, path)
 
 
@@ -250,11 +260,12 @@ def fit(
         TrainingError: the loss is not finite.
     """
     state = context.out / "resume" / "state.safetensors"
-    start = _resume_point(state)
+    start, sums = _resume_point(state)
     for curve in sorted(context.out.glob("*.jsonl")):
         _truncate_history(curve, first_step + start)
     module.optimizer_config, module.local_steps, module.local_start = optimizer, steps, start
     recorder = _Recorder(context, first_step, start, steps, validate_at)
+    recorder.sums, recorder.count = dict(sums.get("sums", {})), int(sums.get("count", 0))
     source = state if start else warm_start
 
     class Restore(L.Callback):
@@ -293,14 +304,15 @@ def fit(
     return module.eval()
 
 
-def _resume_point(state: Path) -> int:
-    """Local steps that an interrupted attempt had saved, 0 where there is none."""
+def _resume_point(state: Path) -> tuple[int, dict[str, Any]]:
+    """Local steps that an interrupted attempt had saved and the sums of its unfinished curve point; 0 without one."""
     if not state.exists():
-        return 0
+        return 0, {}
     from safetensors import safe_open
 
     with safe_open(state, "pt") as file:
-        return int(file.metadata()["step"])
+        metadata = file.metadata()
+    return int(metadata["step"]), json.loads(metadata.get("curve", "{}"))
 
 
 def _truncate_history(path: Path, last_step: int) -> None:

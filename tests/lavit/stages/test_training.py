@@ -1,6 +1,7 @@
 """The training loop: interrupted training ends with the same bits, and trouble is named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 
 from lavit.stages import training
-from lavit.stages.context import StageContext
+from lavit.stages.context import Preempted, StageContext
 from lavit.stages.order import DataOrder
 from lavit.stages.training import OptimizerConfig, StageModule, TrainingError, fit, save_state, step_generator
 
@@ -69,6 +70,25 @@ def test_training_that_died_ends_with_the_bits_of_training_that_did_not(
     for (name, one), other in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
     assert (tmp_path / "whole/history.jsonl").read_bytes() == (tmp_path / "died/history.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("stops_at", [3, 27, 40])
+def test_training_that_was_asked_to_stop_saves_at_once_and_ends_with_the_same_bits(
+    tmp_path: Path, stops_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 1e9)
+    optimizer = OptimizerConfig(lr=0.01, warmup=5)
+    whole = fit(Regression(), context(tmp_path / "whole"), 60, optimizer, validate_at=(20, 60))
+    asked: list[bool] = []
+    stopping = replace(
+        context(tmp_path / "stopped"), stop_requested=lambda: asked.append(True) or len(asked) == stops_at
+    )
+    with pytest.raises(Preempted, match=f"saved step {stops_at}"):
+        fit(Regression(), stopping, 60, optimizer, validate_at=(20, 60))
+    rest = Regression(dies_at=stops_at - 1)  # would die if a step were taken twice
+    again = fit(rest, context(tmp_path / "stopped"), 60, optimizer, validate_at=(20, 60))
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
+    assert (tmp_path / "whole/history.jsonl").read_bytes() == (tmp_path / "stopped/history.jsonl").read_bytes()
 
 
 def test_a_line_cut_off_by_the_crash_is_dropped(tmp_path: Path) -> None:
