@@ -21,6 +21,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.utils import create_config_search_path
+from hydra.core.default_element import ConfigDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -96,6 +97,13 @@ class Composer:
             for option in self._repo.get_group_options(group, results_filter=ObjectType.CONFIG)
             if not option.startswith("_")
         )
+
+    def read_file(self, group: str, option: str) -> tuple[dict[Any, Any], list[str]]:
+        """One file by itself, before composition: its keys and values, and the files that its defaults list names."""
+        found = self._repo.load_config(f"{group}/{option}")
+        body = OmegaConf.to_container(found.config, resolve=False) if found is not None else {}
+        names = [default.path for default in (found.defaults_list or []) if isinstance(default, ConfigDefault)]
+        return (body if isinstance(body, dict) else {}), [str(name) for name in names if name != "_self_"]
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the composed config, interpolations unresolved. It is shared between calls: copy it to

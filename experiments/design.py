@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from experiments.errors import LavitError, did_you_mean
-from experiments.study import Study
+from experiments.nesting import Levels, active_levels, cells, count_cells
+from experiments.study import NamedArm, Study
 from experiments.voids import Void, find_void
-
-Levels = dict[str, str]  # axis -> level
 
 MAX_ARMS = 20_000
 
@@ -23,9 +22,11 @@ class Arm:
 
     name: str  # the difference from the default, `default` for the default itself
     slug: str  # the name as a file name
-    levels: Levels
+    levels: Levels  # of the axes that take one here
     overrides: tuple[str, ...]  # Hydra overrides that make it (the study's `also` comes before them)
     note: str = ""  # said where the design had to move this arm
+    cell: Levels = field(default_factory=dict)  # a level of every axis: the default's where one takes none
+    also: tuple[str, ...] = ()  # those of `overrides` that no level makes: such an arm pairs with no other
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def expand(study: Study, design: str | None = None) -> Design:
         found = _one_at_a_time(study)
     else:
         found = _named(study)
+    if design != "arms":
+        found = replace(found, arms=tuple(_with_named(study, found.arms)))
     found = replace(found, arms=_with_unique_slugs(found.arms))
     if study.family is not None and design == study.design:
         others = [arm.name for arm in found.arms[1:]]
@@ -82,7 +85,7 @@ def expand(study: Study, design: str | None = None) -> Design:
 
 def arm_name(study: Study, levels: Mapping[str, str]) -> str:
     """The difference from the default, in the order of the axes: `regime=adapter, llm=frozen`."""
-    differing = [f"{axis}={levels[axis]}" for axis in study.axes if levels[axis] != study.default[axis]]
+    differing = [f"{a}={levels[a]}" for a in study.axes if a in levels and levels[a] != study.default[a]]
     return ", ".join(differing) or study.default_arm
 
 
@@ -99,11 +102,13 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str
 
 
 def matched_pairs(arms: Iterable[Arm], axis: str, low: str, high: str) -> list[tuple[Arm, Arm]]:
-    """Pairs of arms that differ in `axis` only: `low` in the first, `high` in the second."""
-    rest = {_others(arm.levels, axis): arm for arm in arms if arm.levels.get(axis) == high}
+    """Pairs of arms that differ in `axis` only: `low` in the first, `high` in the second. Another axis may take a
+    level in one of the two alone, where that is the default's."""
+    arms = [arm for arm in arms if not arm.also]
+    rest = {_others(arm, axis): arm for arm in arms if arm.levels.get(axis) == high}
     pairs = []
     for arm in arms:
-        partner = rest.get(_others(arm.levels, axis)) if arm.levels.get(axis) == low else None
+        partner = rest.get(_others(arm, axis)) if arm.levels.get(axis) == low else None
         if partner is not None:
             pairs.append((arm, partner))
     return pairs
@@ -114,43 +119,30 @@ def crossed(arms: Iterable[Arm], first: str, second: str) -> bool:
     equal."""
     seen: dict[tuple[tuple[str, str], ...], set[tuple[str, str]]] = {}
     for arm in arms:
-        others = tuple((a, v) for a, v in arm.levels.items() if a not in (first, second))
-        seen.setdefault(others, set()).add((arm.levels[first], arm.levels[second]))
-    for cells in seen.values():
-        for (a, x), (b, y) in itertools.combinations(sorted(cells), 2):
-            if a != b and x != y and (a, y) in cells and (b, x) in cells:
+        if first in arm.levels and second in arm.levels and not arm.also:
+            seen.setdefault(_others(arm, first, second), set()).add((arm.levels[first], arm.levels[second]))
+    for crossing in seen.values():
+        for (a, x), (b, y) in itertools.combinations(sorted(crossing), 2):
+            if a != b and x != y and (a, y) in crossing and (b, x) in crossing:
                 return True
     return False
 
 
 def full_size(study: Study) -> int:
-    """Number of combinations of all levels, void ones included."""
-    size = 1
-    for axis in study.axes.values():
-        size *= len(axis.levels)
-    return size
+    """Number of combinations of all levels, void ones included; a nested axis counts where it takes levels."""
+    return count_cells(study.axes, study.default, MAX_ARMS)
 
 
-def _others(levels: Mapping[str, str], axis: str) -> tuple[tuple[str, str], ...]:
-    return tuple((a, v) for a, v in levels.items() if a != axis)
+def _others(arm: Arm, *axes: str) -> tuple[tuple[str, str], ...]:
+    return tuple((a, v) for a, v in (arm.cell or arm.levels).items() if a not in axes)
 
 
-def _combinations(study: Study, fixed: Mapping[str, str] | None = None) -> Iterator[Levels]:
-    """All combinations of levels, the default's level first in each axis, the last axis varying fastest."""
-    fixed = fixed or {}
-    choices = []
-    for axis in study.axes.values():
-        first = study.default[axis.name]
-        levels = [first, *(level for level in axis.levels if level != first)]
-        choices.append([fixed[axis.name]] if axis.name in fixed else levels)
-    for combination in itertools.product(*choices):
-        yield dict(zip(study.axes, combination, strict=True))
-
-
-def _arm(study: Study, levels: Levels, note: str = "") -> Arm:
-    overrides = [text for axis in study.axes.values() for text in axis.levels[levels[axis.name]]]
+def make_arm(study: Study, cell: Levels, note: str = "") -> Arm:
+    """The arm of a level of every axis; what takes no level there is left out of it."""
+    levels = active_levels(study.axes, cell)
+    overrides = [text for axis, level in levels.items() for text in study.axes[axis].levels[level]]
     name = arm_name(study, levels)
-    return Arm(name, slugify(name), levels, tuple(overrides), note)
+    return Arm(name, slugify(name), levels, tuple(overrides), note, cell)
 
 
 def _full(study: Study) -> Design:
@@ -160,17 +152,17 @@ def _full(study: Study) -> Design:
             "take levels out, or write design: one_at_a_time",
         )
     arms, removed = [], _Removals()
-    for levels in _combinations(study):
+    for levels in cells(study.axes, study.default):
         void = find_void(study.voids, levels)
         if void is not None:
             removed.add(void, levels)
         else:
-            arms.append(_arm(study, levels))
+            arms.append(make_arm(study, levels))
     return Design(tuple(arms), removed.collect())
 
 
 def _one_at_a_time(study: Study) -> Design:
-    arms, removed = [_arm(study, dict(study.default))], _Removals()
+    arms, removed = [make_arm(study, dict(study.default))], _Removals()
     for axis in study.axes.values():
         for level in axis.levels:
             if level == study.default[axis.name]:
@@ -178,15 +170,15 @@ def _one_at_a_time(study: Study) -> Design:
             levels = {**study.default, axis.name: level}
             void = find_void(study.voids, levels)
             if void is None:
-                arms.append(_arm(study, levels))
+                arms.append(make_arm(study, levels))
                 continue
             removed.add(void, levels)
             moved = _nearest_valid(study, axis.name, level)
-            if moved is None or any(arm.levels == moved for arm in arms):
+            if moved is None or any(arm.cell == moved for arm in arms):
                 continue
             extra = ", ".join(f"{a}={moved[a]}" for a in differences(moved, levels))
             arms.append(
-                _arm(
+                make_arm(
                     study,
                     moved,
                     f"{axis.name}={level} alone is void ({void.why}): nearest valid arm, {extra}",
@@ -211,26 +203,42 @@ def _nearest_valid(study: Study, axis: str, level: str) -> Levels | None:
 
 
 def _named(study: Study) -> Design:
-    arms: list[Arm] = []
-    names = [study.default_arm, *(name for name in study.arms if name != study.default_arm)]
-    for name in names:
-        named = study.arms.get(name)
-        given = named.levels if named is not None else {}
-        levels = dict(study.default) if name == study.default_arm else {**study.default, **given}
-        void = find_void(study.voids, levels)
+    name = study.default_arm
+    named = study.arms.get(name, NamedArm({}))
+    default = replace(make_arm(study, dict(study.default)), name=name, slug=slugify(name))
+    default = replace(default, overrides=(*default.overrides, *named.also), also=named.also)
+    return Design(tuple(_with_named(study, [default])), ())
+
+
+def _with_named(study: Study, arms: Sequence[Arm]) -> list[Arm]:
+    """The arms of a design and, after them, those that the study names."""
+    out = list(arms)
+    for name, named in study.arms.items():
+        if name == study.default_arm:
+            if named.also and not arms[0].also:
+                raise LavitError(
+                    f"{study.file}: arms.{name}.also: the default arm of design: {study.design} is one of its "
+                    "combinations, and takes no further overrides",
+                    "write them under the study's own `also`, or give the arm another name",
+                )
+            continue
+        cell = {**study.default, **named.levels}
+        void = find_void(study.voids, cell)
         if void is not None:
             raise LavitError(
                 f"{study.file}: arms.{name}: is void: {void.describe()} ({void.why})",
                 "take the arm or the rule out",
             )
-        also = named.also if named is not None else ()
-        made = _arm(study, levels)
-        arm = Arm(name, slugify(name), levels, (*made.overrides, *also))
-        twin = next((a for a in arms if a.overrides == arm.overrides), None)
+        made = make_arm(study, cell)
+        overrides = (*made.overrides, *named.also)
+        arm = replace(made, name=name, slug=slugify(name), overrides=overrides, also=named.also)
+        twin = next((a for a in out if a.overrides == arm.overrides), None)
         if twin is not None:
             raise LavitError(f"{study.file}: arms.{name}: is the same as the arm '{twin.name}'", "take one of them out")
-        arms.append(arm)
-    return Design(tuple(arms), ())
+        if any(a.name == name for a in out):
+            raise LavitError(f"{study.file}: arms.{name}: another arm has that name", "give it a name of its own")
+        out.append(arm)
+    return out
 
 
 class _Removals:
@@ -243,7 +251,7 @@ class _Removals:
         self._found.setdefault(id(void), (void, []))[1].append(levels)
 
     def collect(self) -> tuple[Removed, ...]:
-        return tuple(Removed(void, tuple(arms)) for void, arms in self._found.values())
+        return tuple(Removed(void, tuple(arms)) for void, arms in self._found.values() if not void.nested)
 
 
 def _with_unique_slugs(arms: Iterable[Arm]) -> tuple[Arm, ...]:

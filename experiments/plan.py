@@ -194,6 +194,7 @@ class Plan:
             "void": [
                 {"when": {axis: list(covered) for axis, covered in void.when.items()}, "why": void.why}
                 for void in study.voids
+                if not void.nested
             ],
             "voids": [
                 {"arm": dict(levels), "why": removed.void.why}
@@ -202,6 +203,10 @@ class Plan:
             ],
             "conditional_on": self.conditional_on(),
         }
+        if nested := {axis.name: axis.only_if for axis in study.axes.values() if axis.only_if}:
+            document["only_if"] = {name: {a: list(v) for a, v in levels.items()} for name, levels in nested.items()}
+        if also := {arm.name: list(arm.also) for arm in self.design.arms if arm.also}:
+            document["also"] = also
         if study.margin is not None:
             document["margin"] = study.margin
         if study.until is not None:

@@ -51,8 +51,6 @@ def detectable_effects(study: Study, design: Design) -> list[Detectable]:
         return []
     family = len(study.family) if study.family is not None else arms - 1
     out = [_detectable("one arm vs default", "arm", 1, arms, seeds, family)]
-    if any(named.also for named in study.arms.values()):
-        return out  # arms that differ by more than their levels pair with nothing
     effects = []
     for axis in study.axes.values():
         low = study.default[axis.name]

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from experiments.design import crossed, matched_pairs
+from experiments.nesting import NO_LEVEL
 from experiments.plan import Plan
 from experiments.power import Detectable
 
@@ -30,6 +31,9 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
     lines += _wrapped("question", study.question) if study.axes or study.arms else []
     lines += _wrapped("headline", study.headline) if study.headline else []
     lines += _wrapped("until", _until(plan)) if study.until else []
+    for axis in study.axes.values():
+        if axis.only_if and len(axis.levels) > 1:
+            lines += _wrapped("only if", f"{axis.name} has levels only where {axis.describe_condition()}")
     for removed in plan.design.removed:
         count = _count(len(removed.arms), "combination")
         lines += _wrapped("void", f"{removed.void.describe()} ({count} left out): {removed.void.why}")
@@ -78,7 +82,7 @@ def _arm_lines(plan: Plan) -> list[str]:
     rows = [["arm", *axes, "runs done"]]
     for arm in shown:
         count = f"{finished[arm.name]} of {len(plan.study.seeds)}"
-        rows.append([_cut(arm.name, 44), *(arm.levels[axis] for axis in axes), count])
+        rows.append([_cut(arm.name, 44), *(arm.levels.get(axis, NO_LEVEL) for axis in axes), count])
     if sum(_widths(rows)) + 2 * len(rows[0]) > WIDTH:  # the names say it all
         rows = [
             ["arm", "runs done"],
@@ -131,7 +135,7 @@ def _time_lines(plan: Plan, workers: int) -> list[str]:
 def _estimable_lines(plan: Plan) -> list[str]:
     study, arms = plan.study, plan.design.arms
     varied = [axis for axis in study.axes.values() if len(axis.levels) > 1]
-    if not varied or any(named.also for named in study.arms.values()):
+    if not varied or (study.design == "arms" and any(named.also for named in study.arms.values())):
         return []
     contrasts = [(axis, level) for axis in varied for level in axis.levels if level != study.default[axis.name]]
     found = [c for c in contrasts if matched_pairs(arms, c[0].name, study.default[c[0].name], c[1])]

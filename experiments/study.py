@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from experiments.axes import Axis, read_axes, read_overrides
+from experiments.axes import Axis, read_overrides
+from experiments.axis_forms import read_axes
 from experiments.compose import Composer, parse_overrides, resolve
 from experiments.errors import Complaint, LavitError, did_you_mean
+from experiments.inherit import clash, drop_removed, own_name
+from experiments.nesting import nested_voids
 from experiments.voids import Void, read_voids
 
 DESIGNS = ("full", "one_at_a_time", "arms")
@@ -21,7 +24,7 @@ KEYS = (
     *("name", "question", "design", "axes", "void", "seeds", "headline"),
     *("default", "family", "margin", "power", "arms", "until", "also"),
 )
-LATER_KEYS = ("match", "tune", "extends")
+LATER_KEYS = ("match", "tune")
 RESERVED = ("store", "train", "mlflow", "hydra")  # names of folders that lie beside the studies under runs/
 
 
@@ -41,10 +44,11 @@ class Study:
     question: str
     design: str  # full | one_at_a_time | arms
     axes: dict[str, Axis]
-    voids: tuple[Void, ...]
+    voids: tuple[Void, ...]  # the file's rules, then the conditions of nested axes
     seeds: tuple[int, ...]
     headline: str | None  # benchmark/metric; None only where `until` stops before there is one
-    default: dict[str, str]  # axis -> level of the arm that the others are compared with
+    default: dict[str, str]  # axis -> level of the arm that the others are compared with (of a nested axis that takes
+    # none there: the level at which it stands wherever it takes none)
     default_arm: str = "default"  # its name
     family: tuple[str, ...] | None = None  # arms whose p-values are corrected together; None: all but the default
     margin: float | None = None  # smallest difference of the headline that matters, in its own units
@@ -78,7 +82,7 @@ def read_study(
     name, changes, rest = _split(composer, overrides)
     file = str(_shorten(composer.config_dir / "study" / f"{name}.yaml"))
     complain = Complaint(file)
-    config = composer.compose([f"study={name}"])
+    config = _compose(composer, name, file)
     node = config.get("study")
     if OmegaConf.is_dict(node):
         try:
@@ -87,21 +91,23 @@ def read_study(
             raise complain("study", error.message, error.hint) from error
     if not isinstance(node, dict) or not node:
         raise complain("study", f"the file holds {node!r}, not keys and values", "see conf/study/quickstart.yaml")
+    drop_removed(node, name, composer)
     _apply(node, changes, complain)
     _check_keys(node, complain)
     axes, rest = read_axes(node.get("axes"), composer, rest, complain, required=node.get("design") != "arms")
     composer.compose(rest)  # a wrong override is the command line's mistake, not an arm's
     design, design_options = _design(node.get("design", "full"), complain)
-    voids = read_voids(node.get("void"), axes, complain)
+    rules = read_voids(node.get("void"), axes, complain)
     arms = _arms(node.get("arms"), axes, design, complain)
     default_arm, default = _default(node.get("default"), axes, arms, complain)
+    voids = (*rules, *nested_voids(axes, default))
     until = node.get("until")
     if until is not None and stages is not None:
         known = stages(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
         if until not in known:
             raise complain("until", f"there is no stage '{until}'", did_you_mean(until, known))
     study = Study(
-        name=_name(node.get("name", name), complain),
+        name=_name(own_name(node, name, composer, changes, complain), complain),
         question=_text(node.get("question"), "question", complain, "say in one sentence what the study is to answer"),
         design=design,
         design_options=design_options,
@@ -120,6 +126,21 @@ def read_study(
         file=file,
     )
     return study, rest
+
+
+def _compose(composer: Composer, name: str, file: str) -> DictConfig:
+    try:
+        return composer.compose([f"study={name}"])
+    except LavitError as error:
+        if "merge" in error.message and (key := clash(name, composer)) is not None:
+            raise LavitError(
+                f"{file}: {key}: a list where the inherited study has a map, or a map where it has a list",
+                f"write it in the same form, or set {key} to null and write yours under a name of its own",
+            ) from error
+        if "not YAML" in error.message:
+            raise LavitError(error.message, error.hint or "correct that line; see docs/study-files.md") from error
+        hint = error.hint or "the file holds keys and values, and may start with `defaults: [OTHER_STUDY, _self_]`"
+        raise LavitError(f"{file}: study: {error.message}", hint) from error
 
 
 def _split(composer: Composer, overrides: Sequence[str]) -> tuple[str, list[Any], list[str]]:
@@ -275,9 +296,7 @@ def _levels(value: Any, key: str, axes: Mapping[str, Axis], complain: Complaint)
 
 
 def _arms(value: Any, axes: Mapping[str, Axis], design: str, complain: Complaint) -> dict[str, NamedArm]:
-    if design != "arms":
-        if value is not None:
-            raise complain("arms", f"arms are not used by design: {design}", "write design: arms, or take the arms out")
+    if value is None and design != "arms":
         return {}
     if not isinstance(value, dict) or not value:
         raise complain("arms", f"{value!r} are no arms", "write arms: {NAME: {AXIS: LEVEL}, ...}")
@@ -298,14 +317,21 @@ def _default(
     value: Any, axes: Mapping[str, Axis], arms: Mapping[str, NamedArm], complain: Complaint
 ) -> tuple[str, dict[str, str]]:
     """Return name and levels of the default arm: by default the first level of every axis."""
-    first = {axis.name: axis.default for axis in axes.values()}
+    name, given = "default", {}
     if value is None or value == "default":
-        return "default", {**first, **(arms["default"].levels if "default" in arms else {})}
-    if isinstance(value, str) and value in arms:
-        return value, {**first, **arms[value].levels}
-    if isinstance(value, str):
-        pairs = [part.partition("=") for part in value.split(",")]
-        if not all(sign for _, sign, _ in pairs):
-            raise complain("default", f"there is no arm '{value}'", did_you_mean(value, ["default", *arms]))
-        value = {axis.strip(): level.strip() for axis, _, level in pairs}
-    return "default", {**first, **_levels(value, "default", axes, complain)}
+        given = arms["default"].levels if "default" in arms else {}
+    elif isinstance(value, str) and value in arms:
+        name, given = value, arms[value].levels
+    else:
+        if isinstance(value, str):
+            pairs = [part.partition("=") for part in value.split(",")]
+            if not all(sign for _, sign, _ in pairs):
+                raise complain("default", f"there is no arm '{value}'", did_you_mean(value, ["default", *arms]))
+            value = {axis.strip(): level.strip() for axis, _, level in pairs}
+        given = _levels(value, "default", axes, complain)
+    default = {**{axis.name: axis.default for axis in axes.values()}, **given}
+    for axis in given:
+        if not axes[axis].is_active(default):
+            problem = f"the axis has levels only where {axes[axis].describe_condition()}"
+            raise complain(f"default.{axis}", problem, "take it out, or name the levels at which it exists as well")
+    return name, default

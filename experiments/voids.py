@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.axes import Axis
@@ -15,14 +15,17 @@ _EXAMPLE = "write - when: {AXIS: LEVEL}, and below it why: in words"
 @dataclass(frozen=True)
 class Void:
     """A rule that removes arms. `when` maps an axis to the levels that it covers; all listed axes must
-    match."""
+    match, each of them at a place where it takes a level."""
 
     when: dict[str, tuple[str, ...]]
     why: str
+    given: dict[str, tuple[str, ...]] = field(default_factory=dict)  # where the axes of `when` take levels at all
+    nested: bool = False  # not a rule of the study file: the condition (`only_if`) of an axis, read as one
 
     def matches(self, levels: Mapping[str, str]) -> bool:
         """Whether an arm with these levels (axis -> level) is void by this rule."""
-        return all(levels.get(axis) in covered for axis, covered in self.when.items())
+        conditions = (self.when, self.given) if self.given else (self.when,)
+        return all(levels.get(axis) in covered for condition in conditions for axis, covered in condition.items())
 
     def describe(self) -> str:
         """`regime=adapter & target=continuous`, several levels of one axis joined by `|`."""
@@ -62,7 +65,8 @@ def read_voids(node: Any, axes: Mapping[str, Axis], complain: Complaint) -> tupl
                 "missing",
                 "say why these levels mean nothing together: plan and report print it",
             )
-        voids.append(Void(_read_when(when, where, axes, complain), why.strip()))
+        covered = _read_when(when, where, axes, complain)
+        voids.append(Void(covered, why.strip(), _given(covered, axes)))
     return tuple(voids)
 
 
@@ -80,3 +84,12 @@ def _read_when(
             axes[axis].read_level(v, f"{where}.when.{axis}", complain, any_known=True) for v in values
         )
     return covered
+
+
+def _given(covered: Mapping[str, tuple[str, ...]], axes: Mapping[str, Axis]) -> dict[str, tuple[str, ...]]:
+    """The conditions of nested axes among those of a rule: where one takes no level the rule says nothing."""
+    given: dict[str, tuple[str, ...]] = {}
+    for name in covered:
+        for parent, levels in axes[name].only_if.items():
+            given[parent] = tuple(level for level in given.get(parent, levels) if level in levels)
+    return given

@@ -74,25 +74,28 @@ class Effects:
 
 
 def matched_pairs(study: Study, axis: str, level: str) -> list[tuple[str, str]]:
-    """Pairs (arm at `level`, arm at the axis's first level) that differ on this axis only."""
+    """Pairs (arm at `level`, arm at the axis's first level) that differ on this axis only; an arm that overrides
+    more than its levels is in none."""
     first = study.axes[axis][0]
     pairs = []
     for arm, levels in study.arms.items():
-        if levels.get(axis) != level or study.level(arm, axis) is None:
+        if levels.get(axis) != level or study.level(arm, axis) is None or arm in study.also:
             continue
         for other in study.arms:
-            if study.level(other, axis) == first and _same_elsewhere(study, arm, other, axis):
+            if other not in study.also and study.level(other, axis) == first and _same_elsewhere(study, arm, other, axis):
                 pairs.append((arm, other))
                 break
     return pairs
 
 
 def _same_elsewhere(study: Study, arm: str, other: str, axis: str) -> bool:
-    """Equal on every other axis; an axis that one of the two has no level of counts at its first level."""
+    """Equal on every other axis; an axis that one of the two has no level of counts at the default arm's level, or
+    its first."""
     for a, levels in study.axes.items():
         if a == axis:
             continue
-        mine, theirs = study.arms[arm].get(a) or levels[0], study.arms[other].get(a) or levels[0]
+        first = study.arms[study.default].get(a) or levels[0]
+        mine, theirs = study.arms[arm].get(a) or first, study.arms[other].get(a) or first
         if mine != theirs:
             return False
     return True

@@ -46,6 +46,8 @@ class Study:
     voids: tuple[Void, ...] = ()
     conditional_on: tuple[str, ...] = ()
     until: str | None = None
+    only_if: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)  # nested axis -> where it takes levels
+    also: tuple[str, ...] = ()  # arms that differ from the others by more than their levels
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -64,7 +66,8 @@ class Study:
         last axis named, `target`, is the one that has no level, and `regime` the reason.
         """
         if axis not in self.arms[arm]:
-            return None
+            condition = " & ".join(f"{a}={'|'.join(levels)}" for a, levels in self.only_if.get(axis, {}).items())
+            return f"{axis} has levels only where {condition}" if condition else None
         reasons = []
         for level in self.axes[axis]:
             if level == self.arms[arm][axis]:
@@ -161,7 +164,7 @@ def read_study(path: Path) -> Study:
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     design = raw.get("design") or "arms"
     known = {"name", "question", "design", "axes", "arms", "default", "headline", "family", "margin", "seeds"}
-    known |= {"voids", "void", "conditional_on", "until"}
+    known |= {"voids", "void", "conditional_on", "until", "only_if", "also"}
     return Study(
         name=str(raw["name"]),
         question=str(raw.get("question") or ""),
@@ -176,6 +179,11 @@ def read_study(path: Path) -> Study:
         voids=(*_voids(raw.get("void")), *_voids(raw.get("voids"))),
         conditional_on=tuple(str(line) for line in raw.get("conditional_on") or []),
         until=raw.get("until"),
+        only_if={
+            str(axis): {str(a): tuple(map(level_name, levels)) for a, levels in condition.items()}
+            for axis, condition in (raw.get("only_if") or {}).items()
+        },
+        also=tuple(str(arm) for arm in raw.get("also") or {}),
         extra={str(k): v for k, v in raw.items() if k not in known},
     )
 

@@ -41,6 +41,8 @@ class Desk:
 
     def write(self, body: Any) -> str:
         name = f"good{next(self.count)}"
+        if isinstance(body, dict) and body.get("name") == "good":
+            body = {**body, "name": name}
         text = body if isinstance(body, str) else yaml.safe_dump(body, sort_keys=False)
         (self.conf / "study" / f"{name}.yaml").write_text(text)
         return name
@@ -135,8 +137,32 @@ def test_the_default_may_be_named(desk: Desk) -> None:
 
 def test_a_study_inherits_by_hydras_defaults_list(desk: Desk) -> None:
     parent = desk.write(GOOD)
-    study, _ = desk.read(f"defaults: [{parent}, _self_]\nname: child\nseeds: 5\n")
-    assert (study.name, len(study.seeds), list(study.axes)) == ("child", 5, ["regime", "target", "llm"])
+    study, _ = desk.read(f"defaults: [{parent}, _self_]\nseeds: 5\n")
+    assert (len(study.seeds), list(study.axes)) == (5, ["regime", "target", "llm"])
+    assert study.name == Path(study.file).stem  # not the parent's: they would share a folder
+
+
+def test_an_inherited_axis_is_replaced_added_or_removed(desk: Desk) -> None:
+    axes = {**GOOD["axes"], "lr": {"key": "optimizer.lr", "levels": [1e-3, 1e-4]}}
+    parent = desk.write(changed(axes=axes, void=[], arms={"big": {"also": "train.steps=7"}}))
+    child = desk.write(
+        f"defaults: [{parent}, _self_]\naxes: {{llm: null, regime: [adapter, unified], lr: {{levels: [0.5]}}, "
+        "tokens: {key: tokens, levels: [fixed, dynamic]}}\narms: {big: null}\n"
+    )
+    study, _ = desk.read(f"defaults: [{child}, _self_]\nvoid: []\n")
+    assert {name: list(axis.levels) for name, axis in study.axes.items()} == {
+        "regime": ["adapter", "unified"], "target": ["discrete", "continuous"], "lr": ["0.5"],
+        "tokens": ["fixed", "dynamic"],
+    }  # fmt: skip
+    assert study.arms == {}
+    with pytest.raises(LavitError, match=r"axes.llm: has no levels"):  # null removes what is inherited only
+        desk.read(changed(axes={"llm": None, "regime": ["unified", "adapter"]}, void=[]))
+
+
+def test_a_study_bears_its_files_name(desk: Desk) -> None:
+    with pytest.raises(LavitError, match="name: 'other' is not the file's name"):
+        desk.read(changed(name="other"))
+    assert desk.read(GOOD, "study.name=other")[0].name == "other"
 
 
 BAD: list[tuple[dict[str, Any], list[str]]] = [
@@ -170,7 +196,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         {"axes": {"a": {"x": "train.steps=1"}, "b": {"key": "train.steps", "levels": [1]}}, "void": []},
         ["axes.b", "'train.steps'", "axis 'a'"],
     ),
-    ({"axes": {"lr": {"key": "optimizer.lr", "levels": [1], "only_if": {}}}}, ["only_if", "not built yet"]),
+    ({"axes": {"lr": {"key": "optimizer.lr", "levels": [1], "only_if": {}}}}, ["axes.lr.only_if", "no condition"]),
     ({"void": [{"when": {"regime": "adapter"}}]}, ["void[0].why: missing"]),
     ({"void": [{"why": "x"}]}, ["void[0].when"]),
     ({"void": [{"when": {"regime": "adapter"}, "why": "x", "b": None}]}, ["void[0].b", "comma"]),
@@ -193,7 +219,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"until": "pretrian"}, ["until", "did you mean 'pretrain'"]),
     ({"also": "train.stpes=3"}, ["did you mean train.steps"]),
     ({"also": ["seed=3"]}, ["also", "may not set seed"]),
-    ({"arms": {"a": {}}}, ["arms", "design: arms"]),
+    ({"arms": {"a": {}}}, ["arms.a", "is the same as the arm 'default'"]),
     ({"design": "arms"}, ["arms", "no arms"]),
     ({"design": "arms", "arms": {"a": {"lmm": "frozen"}}}, ["arms.a.lmm", "did you mean 'llm'"]),
     ({"design": "arms", "arms": {"a": {"also": "nonsense"}}}, ["arms.a.also", "'nonsense'"]),
