@@ -1,119 +1,118 @@
-"""Counts a stage's parameters by building its modules on the meta device: ``python -m lavit.count < list.json``.
+"""Prices stages before they run, by building their modules on the meta device: ``python -m lavit.count < list.json``.
 
 A child process of the planner, so that planning needs neither torch nor a formula beside the code. Reads a JSON list
-of ``{"stage", "config", "inputs": {stage: its config}}`` and writes a JSON list, in the same order, of
-``{"params_total", "params_trainable"}`` or ``{"error"}``.
+of ``{"stage", "run", "config", "inputs": {stage: its config}}`` and writes a JSON list, in the same order, of
+
+* ``params_total`` and ``params_trainable``,
+* ``ledger``: what ``ledger.json`` will hold (``lavit.ledger.Ledger``),
+* ``memory``: bytes at the peak of a training step and what they are made of (``lavit.pricing.memory``),
+
+or ``{"error"}``. With ``"probe": true`` in a question the answer is ``{"seconds_per_step"}``: real steps, timed.
+
+A stage of one's own is priced by a function ``price(config, inputs) -> mapping`` beside its ``run`` function, which
+returns any of these; without one nothing is known of it, and the answer is empty.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
-from torch import nn
 
-from lavit.build import build, locate
-from lavit.language.llm import build_llm
-from lavit.ledger import count_parameters
-from lavit.model.lavit import build_lavit
-from lavit.tokenizer.loading import assemble
-from lavit.vision.encoder import VisionEncoder
+from lavit.ledger import Ledger
+from lavit.pricing import text, visual
+from lavit.pricing.memory import memory
+from lavit.pricing.probe import seconds_per_step
+from lavit.pricing.trial import Config, Trial
 
-Config = Mapping[str, Any]
-Modules = list[nn.Module]
-
-
-def _image_size(config: Config) -> int:
-    return int(config["data"]["image_size"])
-
-
-def _encoder(config: Config) -> VisionEncoder:
-    encoder: VisionEncoder = build(config["vision"]["encoder"], image_size=_image_size(config))
-    return encoder
-
-
-def _tokenizer(config: Config, inputs: Mapping[str, Config]) -> Any:
-    encoder = _encoder(inputs["vision"])
-    return assemble(config["tokens"], config["tokenizer"], encoder.feature_dim, encoder.grid)
-
-
-def vision(config: Config, inputs: Mapping[str, Config]) -> Modules:
-    """The encoder, without the heads that are thrown away."""
-    return [_encoder(config)]
-
-
-def language(config: Config, inputs: Mapping[str, Config]) -> Modules:
-    """The text LLM at its largest vocabulary."""
-    return [build_llm(config["language"], config["language"]["vocab_size"])]
-
-
-def tokenizer(config: Config, inputs: Mapping[str, Config]) -> Modules:
-    """Selector, merger, quantizer and decoder."""
-    return [_tokenizer(config, inputs)]
-
-
-def pixels(config: Config, inputs: Mapping[str, Config]) -> Modules:
-    """The pixel decoder."""
-    encoder = _encoder(inputs["vision"])
-    return [
-        build(
-            config["pixels"]["decoder"],
-            feature_dim=encoder.feature_dim,
-            grid=encoder.grid,
-            patch=encoder.patch,
-        )
-    ]
-
-
-def arm(config: Config, inputs: Mapping[str, Config]) -> Modules:
-    """The arm's language model, frozen where its config says so."""
-    visual = _tokenizer(inputs["tokenizer"], inputs)
-    shape = {
-        "num_places": visual.num_places,
-        "places_implied": visual.places_implied,
-        "positions": inputs["tokenizer"]["tokenizer"]["positions"],
-        "feature_dim": visual.feature_dim,
-        "place_patches_MN": None,  # initial values count nothing
-    }
-    target = locate(config["target"]["_target_"]) if config["regime"]["generation"] else None
-    codebook = torch.empty(visual.codebook_size, visual.code_dim)
-    llm = language(inputs["language"], {})[0]
-    trainable = bool(config["llm"]["trainable"])
-    return [build_lavit(llm, shape, codebook, config["connector"], target, trainable)]  # type: ignore[arg-type]
-
-
-COUNTED: dict[str, Callable[[Config, Mapping[str, Config]], Modules]] = {
-    "vision": vision,
-    "language": language,
-    "tokenizer": tokenizer,
-    "pixels": pixels,
-    "pretrain": arm,
-    "cooldown": arm,
+#: Function of a stage -> its trial on a device.
+TRIALS: dict[str, Callable[[Config, dict[str, Config], str], Trial]] = {
+    "lavit.stages.vision.run": visual.vision,
+    "lavit.stages.language.run": text.language,
+    "lavit.stages.tokenizer.run": visual.tokenizer,
+    "lavit.stages.pixels.run": visual.pixels,
+    "lavit.stages.pretrain.run": text.arm,
+    "lavit.stages.cooldown.run": text.arm,
 }
+#: Stages that train nothing: their ledgers are empty.
+TRAIN_NOTHING = ("evals.stage.run", "evals.inspection.run")
+
+_memories: dict[str, dict[str, int]] = {}  # what two stages have in common is found out once
+_paces: dict[str, float] = {}
 
 
 def count(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of one stage; a stage that trains nothing counts none."""
-    stage = str(question["stage"])
-    if stage not in COUNTED:
-        return {"params_total": 0, "params_trainable": 0}
-    inputs = question.get("inputs", {})
-    with torch.device("meta"):
-        modules = COUNTED[stage](question["config"], inputs)
-    counts = [count_parameters(module) for module in modules]
-    return {"params_total": sum(c[0] for c in counts), "params_trainable": sum(c[1] for c in counts)}
+    """The price of one stage."""
+    run, config, inputs = str(question["run"]), question["config"], dict(question.get("inputs", {}))
+    if run in TRAIN_NOTHING:
+        return _answer(Ledger(), {})
+    if run not in TRIALS:
+        return _own_price(run, config, inputs)
+    trial = TRIALS[run](config, inputs, "meta")
+    ledger = trial.ledger()
+    same = _alike(config, inputs)
+    if same not in _memories:
+        _memories[same] = memory(trial)
+    return _answer(ledger, _memories[same])
+
+
+def probe(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Seconds of a training step of one stage on this machine; nothing where it trains none."""
+    run = str(question["run"])
+    if run not in TRIALS:
+        return {}
+    config, inputs = question["config"], dict(question.get("inputs", {}))
+    same = _alike(config, inputs)
+    if same not in _paces:
+        _paces[same] = seconds_per_step(TRIALS[run], config, inputs)
+    return {"seconds_per_step": _paces[same]}
+
+
+def _answer(ledger: Ledger, held: dict[str, int]) -> dict[str, Any]:
+    totals = {"params_total": ledger.params_total, "params_trainable": ledger.params_trainable}
+    return {**totals, "ledger": asdict(ledger), "memory": held}
+
+
+def _own_price(run: str, config: Config, inputs: dict[str, Config]) -> dict[str, Any]:
+    """What the module of a stage of one's own says; nothing where it offers no price."""
+    name = run.rpartition(".")[0]
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            return {}  # it lies where only its own launch looks, so it can offer nothing here
+        raise
+    price = getattr(module, "price", None)
+    return dict(price(config, inputs)) if callable(price) else {}
+
+
+def _alike(config: Config, inputs: dict[str, Config]) -> str:
+    """A name of all stages that take the same step: how many of them they take, and in which stage, is left out."""
+    own = {key: value for key, value in config.items() if key != "cooldown"}
+    own = {
+        k: {n: v for n, v in node.items() if n != "steps"} if isinstance(node, dict) else node
+        for k, node in own.items()
+    }
+    needed = {name: inputs[name] for name in ("vision", "language", "tokenizer") if name in inputs}
+    return json.dumps([own, needed], sort_keys=True, default=str)
+
+
+def _without_steps(node: Any) -> Any:
+    return {key: value for key, value in node.items() if key != "steps"} if isinstance(node, dict) else node
 
 
 def main() -> None:
     """Answer the questions on standard input."""
     answers = []
     for question in json.load(sys.stdin):
+        plain: Any = OmegaConf.to_container(OmegaConf.create(question))
         try:
-            answers.append(count(OmegaConf.to_container(OmegaConf.create(question))))  # type: ignore[arg-type]
+            answers.append(probe(plain) if plain.get("probe") else count(plain))
         except Exception as error:  # the planner prints it beside the stage and goes on
             answers.append({"error": f"{type(error).__name__}: {error}"})
     json.dump(answers, sys.stdout)

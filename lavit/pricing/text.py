@@ -1,0 +1,164 @@
+"""Trials of the stages over sequences: the text LLM and the arm.
+
+Shapes: S images, M visual tokens of all images, C feature width, D code dimension.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from lavit.build import build, locate
+from lavit.language.llm import build_llm
+from lavit.ledger import Ledger, count_parameters
+from lavit.model.lavit import build_lavit
+from lavit.pricing.shapes import Shapes
+from lavit.pricing.trial import (
+    Config,
+    Trial,
+    corpus_of,
+    evenly,
+    kept_places,
+    order,
+    sampled_steps,
+    stand_in_size,
+    text_of,
+)
+from lavit.sequences import SequenceBuilder, VisualStore
+from lavit.stages.arm import ArmModule
+from lavit.stages.language import LanguageModule
+from lavit.stages.training import StageModule
+from lavit.tokenizer.loading import assemble
+from lavit.tokenizer.tokenizer import Tokenizer
+from lavit.vision.encoder import VisionEncoder
+
+SHAPE = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")
+
+
+class StandInStore(VisualStore):
+    """Visual tokens of no content: every image has as many as the config asks for."""
+
+    def __init__(self, size: int, mean: float, visual: Tokenizer, device: str):
+        counts_S = evenly(mean, size)
+        self.offsets = np.concatenate([np.zeros(1, np.int64), counts_S.cumsum()])
+        rows = int(self.offsets[-1])
+        make = torch.empty if device == "meta" else torch.randn
+        self.features_MC = make(rows, visual.feature_dim, device=device)
+        self.vectors_MD = make(rows, visual.code_dim, device=device)
+        self.codes_M = torch.zeros(rows, dtype=torch.long)
+        self.places_M = torch.arange(rows) - torch.from_numpy(np.repeat(self.offsets[:-1], counts_S))
+
+    def pin(self, device: torch.device) -> VisualStore:
+        """Everything stays where it is: shapes on the meta device, indices on the CPU."""
+        return self
+
+
+class LanguageTrial(LanguageModule):
+    """The language stage's module, begun without loading anything."""
+
+    def __init__(self, config: DictConfig, device: str):
+        StageModule.__init__(self)
+        data = OmegaConf.to_container(config.data)
+        self.config, self.seed = config.language, int(config.language.seed)
+        self.corpus = corpus_of(data)  # type: ignore[arg-type]
+        self.text = text_of(data, int(self.config.vocab_size))  # type: ignore[arg-type]
+        self.builder = SequenceBuilder(self.text)
+        with torch.device(device):
+            self.llm = build_llm(self.config, len(self.text))
+        self.order = [order(self.corpus.size("train"), self.seed, 10 + purpose) for purpose in range(3)]
+        self.register_buffer("counts", torch.zeros(3, dtype=torch.float64))
+
+
+class ArmTrial(ArmModule):
+    """The arm's module, begun without loading anything."""
+
+    def __init__(self, config: DictConfig, inputs: dict[str, Config], visual: Tokenizer, device: str):
+        StageModule.__init__(self)
+        data: Any = OmegaConf.to_container(config.data)
+        self.config, self.seed = config, 0
+        self.corpus = corpus_of(data)
+        language = inputs["language"]["language"]
+        self.text = text_of(data, int(language["vocab_size"]))
+        self.builder = SequenceBuilder(self.text)
+        with torch.device(device):
+            shape = {name: getattr(visual, name) for name in SHAPE}
+            codebook_KD = torch.zeros(visual.codebook_size, visual.code_dim)
+            target = locate(config.target._target_) if config.regime.generation else None
+            llm = build_llm(language, len(self.text))
+            trainable = bool(config.llm.trainable)
+            self.model = build_lavit(llm, shape, codebook_KD, config.connector, target, trainable)
+        mean = kept_places(inputs["tokenizer"]["tokens"], inputs["tokenizer"]["tokenizer"], visual.num_places)
+        size = self.corpus.size("train")
+        self.store = StandInStore(stand_in_size(size, device), mean, visual, device)
+        self.weights = config.train.weights
+        self.order = [order(len(self.store), self.seed, purpose) for purpose in range(4)]
+        self.trunk_counts = torch.zeros(4, dtype=torch.float64)
+        self.register_buffer("counts", torch.zeros(4, dtype=torch.float64))
+
+
+def language(config: Config, inputs: dict[str, Config], device: str) -> Trial:
+    """The text LLM's stage; its ledger is what its loss counts on some steps, times the steps."""
+    node: Any = OmegaConf.create(dict(config))
+    module = LanguageTrial(node, device)
+    own = node.language
+
+    def ledger() -> Ledger:
+        sampled = sampled_steps(0, int(own.steps), int(own.batch))
+        for step in sampled:
+            with torch.no_grad(), Shapes():
+                module.loss(module.batch(step), step)
+        positions, supervised, flops = (module.counts * int(own.steps) / max(1, len(sampled))).tolist()
+        total, trainable = count_parameters(module.llm)
+        return Ledger(
+            examples_text=own.steps * own.batch,
+            supervised_text_tokens=round(supervised),
+            positions=round(positions),
+            flops=flops,
+            params_total=total,
+            params_trainable=trainable,
+            steps=own.steps,
+        )
+
+    return Trial(module, module.llm, ledger, int(own.steps), method=str(own.optimizer))
+
+
+def encoder_of(inputs: Config) -> VisionEncoder:
+    """The vision encoder of a finished vision stage of that config."""
+    encoder: VisionEncoder = build(inputs["vision"]["encoder"], image_size=int(inputs["data"]["image_size"]))
+    return encoder
+
+
+def arm(config: Config, inputs: dict[str, Config], device: str) -> Trial:
+    """Pre-training, or a cool-down: sequences are assembled on some steps and counted as training counts them."""
+    node: Any = OmegaConf.create(dict(config))
+    with torch.device(device):
+        encoder = encoder_of(inputs["vision"])
+        tokenizer = inputs["tokenizer"]
+        visual = assemble(tokenizer["tokens"], tokenizer["tokenizer"], encoder.feature_dim, encoder.grid)
+    module = ArmTrial(node, inputs, visual, device)
+    cools = "cooldown" in node
+    steps = int(node.cooldown.steps if cools else node.train.steps)
+    first = int(node.train.steps) if cools else 0
+
+    def ledger() -> Ledger:
+        train = node.train
+        sequences = train.captions + train.questions + train.text + train.generation
+        sampled = sampled_steps(first, steps, int(sequences))
+        for step in sampled:
+            for part in module.batch(step):
+                module.count(part)
+        module.counts *= steps / max(1, len(sampled))
+        return module.final_ledger(steps)
+
+    method = str(node.optimizer.get("method", "adamw"))
+    data: list[Tensor] = [
+        module.store.features_MC,
+        module.store.vectors_MD,
+        module.store.codes_M,
+        module.store.places_M,
+    ]
+    return Trial(module, module.model, ledger, steps, first, method, data)

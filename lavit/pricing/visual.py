@@ -1,0 +1,173 @@
+"""Trials of the visual side's stages: vision, tokenizer and pixels.
+
+Shapes: B images of a batch, S images of a split, N patches, M places, C feature width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from lavit.build import build, plain
+from lavit.ledger import Ledger, count_parameters
+from lavit.pricing.shapes import Shapes
+from lavit.pricing.text import encoder_of
+from lavit.pricing.trial import Config, Trial, corpus_of, empty, evenly, kept_places, order, stand_in_size
+from lavit.stages import tokenizer as tokenizer_stage
+from lavit.stages.outputs import forward_flops
+from lavit.stages.pixels import PixelTraining
+from lavit.stages.tokenizer import TokenizerTraining
+from lavit.stages.training import StageModule, step_generator
+from lavit.stages.vision import VisionTraining
+from lavit.tokenizer.loading import assemble
+from lavit.tokenizer.selector import Selection
+from lavit.vision.heads import TextTower, Vocabulary
+
+
+class Intended(nn.Module):
+    """A selector at work whose decisions are replaced by as many as the config asks for.
+
+    Args:
+        selector: the real one; it runs, so that it is counted.
+        mean: tokens an image.
+    """
+
+    def __init__(self, selector: nn.Module, mean: float):
+        super().__init__()
+        self.selector, self.mean = selector, mean
+        self.learned, self.tokens_per_image = selector.learned, selector.tokens_per_image
+        self.mode = getattr(selector, "mode", "argmax")
+
+    def forward(
+        self, features_BMC: Tensor, generator: torch.Generator | None = None, keys_B: Tensor | None = None
+    ) -> Selection:
+        """The intended number of places, the first ones, spread evenly over the images."""
+        found = self.selector(features_BMC, generator, keys_B)
+        batch, places, _ = features_BMC.shape
+        count_B1 = torch.from_numpy(evenly(self.mean, batch)).clamp(1, places)[:, None]
+        keep_BM = (torch.arange(places) < count_B1).float()
+        return Selection(keep_BM.requires_grad_(generator is not None and bool(self.learned)), found.log_probs_BM2)
+
+
+class VisionTrial(VisionTraining):
+    """The vision stage's module over made-up images."""
+
+    def __init__(self, config: Any, data: Config, device: str):
+        StageModule.__init__(self)
+        corpus = corpus_of(data)
+        self.settings, self.corpus, self.seed = config, corpus, 0
+        side, size = corpus.image_size, stand_in_size(corpus.size("train"), device)
+        with torch.device(device):
+            self.encoder = build(config.encoder, image_size=side)
+        width, patch = self.encoder.feature_dim, self.encoder.patch
+        self.images = torch.zeros(size, side, side, 3, dtype=torch.uint8, device=device)
+        self.order = order(size, 0, purpose=0)
+        first = corpus.patch_labels("train", np.arange(1), patch)
+        self.labels = 0 if first is None else first.shape[-1]
+        with torch.device(device):
+            self.pixel_head = nn.Linear(width, patch * patch * 3)
+            if self.labels:
+                self.label_head = nn.Linear(width, self.labels)
+        if not self.labels:
+            self.texts = list(corpus.captions("train", np.arange(corpus.size("train"))))
+            self.vocabulary = Vocabulary((text for texts in self.texts for text in texts), config.words)
+            with torch.device(device):
+                self.tower = TextTower(len(self.vocabulary), width, config.joint_width)
+
+
+class TokenizerTrial(TokenizerTraining):
+    """The tokenizer stage's module over made-up features."""
+
+    def __init__(self, config: Any, encoder: Any, size: int, device: str):
+        StageModule.__init__(self)
+        self.settings, self.seed, self.steps = config.tokenizer, 0, int(config.tokenizer.steps)
+        self.quantise_from = round(self.settings.warmup * self.steps)
+        self.settled_from = self.steps - round(self.settings.settle * self.steps)
+        tokens, options = plain(config.tokens), plain(config.tokenizer)
+        with torch.device(device):
+            self.tokenizer = assemble(tokens, options, encoder.feature_dim, encoder.grid)
+        mean = kept_places(tokens, options, self.tokenizer.num_places)
+        self.tokenizer.selector = Intended(self.tokenizer.selector, mean)
+        self.features = empty(stand_in_size(size, device), encoder.num_patches, encoder.feature_dim, device=device)
+        self.order = order(len(self.features), 0, purpose=0)
+        self.assigned, self.revived = None, 0
+
+    def batch(self, step: int) -> Tensor:
+        """Features of a step, not looked at for values that are not finite."""
+        return self.features[torch.from_numpy(self.order.take(step, self.settings.batch))]
+
+
+class PixelTrial(PixelTraining):
+    """The pixel stage's module over made-up images and features."""
+
+    def __init__(self, config: Any, size: int, encoder: Any, device: str):
+        StageModule.__init__(self)
+        self.settings, self.seed, self.encoder = config, 0, (encoder,)
+        shape = {"feature_dim": encoder.feature_dim, "grid": encoder.grid, "patch": encoder.patch}
+        with torch.device(device):
+            self.decoder = build(config.decoder, **shape)
+        size, side = stand_in_size(size, device), encoder.image_size
+        self.images = torch.zeros(size, side, side, 3, dtype=torch.uint8, device=device)
+        self.features = empty(size, encoder.num_patches, encoder.feature_dim, device=device)
+        self.order = order(size, 0, purpose=0)
+
+
+def vision(config: Config, inputs: dict[str, Config], device: str) -> Trial:
+    """The encoder with its heads."""
+    node: Any = OmegaConf.create(dict(config))
+    module = VisionTrial(node.vision, config["data"], device)
+    steps = int(node.vision.steps)
+
+    def ledger() -> Ledger:
+        seen = steps * int(node.vision.batch)
+        with Shapes():
+            flops = 3 * seen * forward_flops(module.encoder, module.images[:1])
+        total, trainable = count_parameters(module)
+        positions = seen * module.encoder.num_patches
+        return Ledger(positions=positions, flops=flops, params_total=total, params_trainable=trainable, steps=steps)
+
+    return Trial(module, module, ledger, steps, data=[module.images])
+
+
+def tokenizer(config: Config, inputs: dict[str, Config], device: str) -> Trial:
+    """Selector, merger, quantizer and decoder; its ledger is the stage's own, over made-up features."""
+    node: Any = OmegaConf.create(dict(config))
+    with torch.device(device):
+        encoder = encoder_of(inputs["vision"])
+    corpus = corpus_of(config["data"])
+    module = TokenizerTrial(node, encoder, corpus.size("train"), device)
+
+    def ledger() -> Ledger:
+        last = module.steps - 1  # the stage counts what learns at its end
+        selector_still, rest_still = module.frozen(last)
+        for name, parameter in module.tokenizer.named_parameters():
+            parameter.requires_grad_(not (selector_still if name.startswith("selector.") else rest_still))
+        with Shapes():
+            return tokenizer_stage._ledger(module, encoder, corpus.size("val"))
+
+    return Trial(module, module.tokenizer, ledger, module.steps, data=[module.features])
+
+
+def pixels(config: Config, inputs: dict[str, Config], device: str) -> Trial:
+    """The pixel decoder."""
+    node: Any = OmegaConf.create(dict(config))
+    with torch.device(device):
+        encoder = encoder_of(inputs["vision"])
+    module = PixelTrial(node.pixels, corpus_of(config["data"]).size("train"), encoder, device)
+    steps = int(node.pixels.steps)
+
+    def ledger() -> Ledger:
+        seen = steps * int(node.pixels.batch)
+        one = module.features[:1], module.images[:1], step_generator(0, 0)
+        with Shapes():
+            flops = 3 * seen * forward_flops(module.decoder.loss, *one)
+            flops += len(module.images) * forward_flops(encoder, module.images[:1])
+        total, trainable = count_parameters(module.decoder)
+        positions = seen * encoder.num_patches
+        return Ledger(positions=positions, flops=flops, params_total=total, params_trainable=trainable, steps=steps)
+
+    return Trial(module, module.decoder, ledger, steps, data=[module.images, module.features])
