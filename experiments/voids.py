@@ -66,7 +66,7 @@ def read_voids(node: Any, axes: Mapping[str, Axis], complain: Complaint) -> tupl
                 "say why these levels mean nothing together: plan and report print it",
             )
         covered = _read_when(when, where, axes, complain)
-        voids.append(Void(covered, why.strip(), _given(covered, axes)))
+        voids.append(Void(covered, why.strip(), where_levels_exist(covered, axes)))
     return tuple(voids)
 
 
@@ -86,7 +86,7 @@ def _read_when(
     return covered
 
 
-def _given(covered: Mapping[str, tuple[str, ...]], axes: Mapping[str, Axis]) -> dict[str, tuple[str, ...]]:
+def where_levels_exist(covered: Mapping[str, tuple[str, ...]], axes: Mapping[str, Axis]) -> dict[str, tuple[str, ...]]:
     """The conditions of nested axes among those of a rule: where one takes no level the rule says nothing."""
     given: dict[str, tuple[str, ...]] = {}
     for name in covered:

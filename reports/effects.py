@@ -78,27 +78,21 @@ def matched_pairs(study: Study, axis: str, level: str) -> list[tuple[str, str]]:
     more than its levels is in none."""
     first = study.axes[axis][0]
     pairs = []
-    for arm, levels in study.arms.items():
-        if levels.get(axis) != level or study.level(arm, axis) is None or arm in study.also:
+    arms = [arm for arm in study.arms if arm not in study.also]
+    for arm in arms:
+        if study.arms[arm].get(axis) != level or study.level(arm, axis) is None:
             continue
-        for other in study.arms:
-            if other not in study.also and study.level(other, axis) == first and _same_elsewhere(study, arm, other, axis):
+        for other in arms:
+            if study.level(other, axis) == first and _same_elsewhere(study, arm, other, axis):
                 pairs.append((arm, other))
                 break
     return pairs
 
 
 def _same_elsewhere(study: Study, arm: str, other: str, axis: str) -> bool:
-    """Equal on every other axis; an axis that one of the two has no level of counts at the default arm's level, or
-    its first."""
-    for a, levels in study.axes.items():
-        if a == axis:
-            continue
-        first = study.arms[study.default].get(a) or levels[0]
-        mine, theirs = study.arms[arm].get(a) or first, study.arms[other].get(a) or first
-        if mine != theirs:
-            return False
-    return True
+    """Equal on every other axis; one that one of the two has no level of counts at its reference level."""
+    others = [(study.arms[arm].get(a), study.arms[other].get(a), study.reference(a)) for a in study.axes if a != axis]
+    return all((mine or start) == (theirs or start) for mine, theirs, start in others)
 
 
 def spread_ratio(means_AS: np.ndarray, arm: int) -> float:

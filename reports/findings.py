@@ -48,7 +48,7 @@ def sides(results: Results, effect: Effect) -> tuple[str, str, str]:
     if effect.kind == "main_effect":
         return str(effect.axis), effect.subject, effect.against
     differing = study.differences(effect.subject, effect.against)
-    if len(differing) == 1:
+    if len(differing) == 1 and not {effect.subject, effect.against} & set(study.also):
         axis = differing[0]
         return axis, str(study.level(effect.subject, axis)), str(study.level(effect.against, axis))
     return effect.subject, effect.subject, effect.against

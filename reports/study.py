@@ -90,9 +90,19 @@ class Study:
         return [void for void in self.voids if void not in self.rules]
 
     def differences(self, arm: str, against: str) -> list[str]:
-        """The axes on which two arms differ; an axis that one of them lacks does not count."""
-        pairs = [(a, self.level(arm, a), self.level(against, a)) for a in self.axes]
-        return [axis for axis, mine, theirs in pairs if mine is not None and theirs is not None and mine != theirs]
+        """The axes on which two arms differ; an axis that one of them lacks does not count, unless it is nested and
+        the other's level is not the one that it starts from."""
+        found = []
+        for axis in self.axes:
+            start = self.reference(axis) if axis in self.only_if else None
+            mine, theirs = self.level(arm, axis) or start, self.level(against, axis) or start
+            if mine is not None and theirs is not None and mine != theirs:
+                found.append(axis)
+        return found
+
+    def reference(self, axis: str) -> str:
+        """The level at which an axis counts in an arm that has none of it: the default arm's, or the first."""
+        return self.arms[self.default].get(axis) or self.axes[axis][0]
 
 
 def _matches(void: Void, levels: Mapping[str, str]) -> bool:

@@ -11,6 +11,7 @@ import yaml
 from synthetic_study import write_study
 
 from experiments.errors import LavitError
+from reports.effects import matched_pairs
 from reports.frame import load
 from reports.results import analyse
 
@@ -125,6 +126,26 @@ def test_a_half_finished_study(study_folder: Path, tmp_path: Path) -> None:
     results = analyse(frame)
     assert results.effects.arm(results.headline, "tokens=pooled").contrast.n_seeds == 2  # type: ignore
     assert results.effects.arm(results.headline, "llm=frozen").verdict == "not estimable"  # type: ignore
+
+
+def test_a_nested_axis_has_no_level_where_its_condition_does_not_hold(small: Path) -> None:
+    raw = yaml.safe_load((small / "study.yaml").read_text(encoding="utf-8"))
+    arms = {name: dict(levels) for name, levels in raw["arms"].items()}
+    del arms["regime=adapter"]["target"]
+    edit(small, arms=arms, only_if={"target": {"regime": ["unified"]}}, void=[])
+    study = load(small).study
+    assert study.level("regime=adapter", "target") is None
+    assert study.void_reason("regime=adapter", "target") == "target has levels only where regime=unified"
+    assert study.differences("regime=adapter", "default") == ["regime"]
+    assert study.differences("regime=adapter", "target=continuous") == ["regime", "target"]
+    assert matched_pairs(study, "regime", "adapter") == [("regime=adapter", "default")]
+
+
+def test_an_arm_with_further_overrides_is_in_no_pair(small: Path) -> None:
+    edit(small, also={"llm=frozen": ["train.steps=7"]})
+    study = load(small).study
+    assert matched_pairs(study, "llm", "frozen") == []
+    assert matched_pairs(study, "regime", "adapter") == [("regime=adapter", "default")]
 
 
 def test_a_void_rule_leaves_its_last_axis_without_a_level(small: Path) -> None:

@@ -16,7 +16,7 @@ from experiments.design import Design, crossed, expand, full_size, matched_pairs
 from experiments.errors import Complaint, LavitError
 from experiments.nesting import active_levels, cells, count_cells, nested_voids, read_conditions
 from experiments.study import Study
-from experiments.voids import Void, find_void
+from experiments.voids import Void, find_void, where_levels_exist
 from tests.experiments.plan.test_study import Desk, changed, desk
 
 __all__ = ["desk"]  # a fixture
@@ -54,7 +54,8 @@ def nested_studies(draw: st.DrawFn, design: str = "full") -> Study:
     rules: tuple[Void, ...] = ()
     if draw(st.booleans()):
         chosen = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
-        rules = (Void({n: (draw(st.sampled_from(sorted(axes[n].levels))),) for n in chosen}, "because"),)
+        when = {n: (draw(st.sampled_from(sorted(axes[n].levels))),) for n in chosen}
+        rules = (Void(when, "because", where_levels_exist(when, axes)),)
     study = Study("s", "q", design, axes, (*rules, *nested_voids(axes, reference)), (0,), "a/b", reference)
     assume(find_void(study.voids, study.default) is None)
     return study
