@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from experiments.errors import LavitError, did_you_mean
@@ -137,6 +137,12 @@ def _others(arm: Arm, *axes: str) -> tuple[tuple[str, str], ...]:
     return tuple((a, v) for a, v in (arm.cell or arm.levels).items() if a not in axes)
 
 
+def combinations(study: Study, fixed: Mapping[str, str] | None = None) -> Iterator[Levels]:
+    """All combinations of levels, the default's level first in each axis, the last axis varying fastest; where an axis
+    takes no level it stands at the default's."""
+    return cells(study.axes, study.default, fixed)
+
+
 def make_arm(study: Study, cell: Levels, note: str = "") -> Arm:
     """The arm of a level of every axis; what takes no level there is left out of it."""
     levels = active_levels(study.axes, cell)
@@ -151,8 +157,8 @@ def _full(study: Study) -> Design:
             f"{study.file}: design: full has {full_size(study)} combinations here, more than {MAX_ARMS}",
             "take levels out, or write design: one_at_a_time",
         )
-    arms, removed = [], _Removals()
-    for levels in cells(study.axes, study.default):
+    arms, removed = [], Removals()
+    for levels in combinations(study):
         void = find_void(study.voids, levels)
         if void is not None:
             removed.add(void, levels)
@@ -162,7 +168,7 @@ def _full(study: Study) -> Design:
 
 
 def _one_at_a_time(study: Study) -> Design:
-    arms, removed = [make_arm(study, dict(study.default))], _Removals()
+    arms, removed = [make_arm(study, dict(study.default))], Removals()
     for axis in study.axes.values():
         for level in axis.levels:
             if level == study.default[axis.name]:
@@ -241,7 +247,7 @@ def _with_named(study: Study, arms: Sequence[Arm]) -> list[Arm]:
     return out
 
 
-class _Removals:
+class Removals:
     """Collects void combinations by rule, in the order in which they are met."""
 
     def __init__(self) -> None:

@@ -27,7 +27,8 @@ from experiments.driver import Launch, failure_text, finish, run_jobs, run_waves
 from experiments.errors import LavitError
 from experiments.fork_pool import ForkPool
 from experiments.launch import JobId
-from experiments.plan import Plan, StageJob, make_plan, single_arm_plan
+from experiments.plan import Plan, StageJob, single_arm_plan
+from experiments.union import make_plans, merge
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -40,13 +41,22 @@ class RunFailed(LavitError):
 
 
 @lru_cache(maxsize=4)
+def planned_each(overrides: tuple[str, ...], config_dir: Path | None = None) -> list[Plan]:
+    """The plans of the studies that are named; the command line makes them first, to refuse mistakes, and the sweeper
+    then finds them here."""
+    return make_plans(overrides, config_dir=config_dir, count=False)  # running needs no parameter counts
+
+
+@lru_cache(maxsize=4)
 def planned(overrides: tuple[str, ...], config_dir: Path | None = None) -> Plan:
-    """The plan of a study; the command line makes it first, to refuse mistakes, and the sweeper then finds it here."""
-    return make_plan(list(overrides), config_dir=config_dir, count=False)  # running needs no parameter counts
+    """The plan of a study, or of several as one graph of jobs."""
+    return merge(planned_each(overrides, config_dir))
 
 
 def run_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher) -> Launch:
     """What the study sweeper does: plan, run what is missing on ``launcher``, collect, track, report.
+
+    Of several studies (`study=[a,b]`) the stages are one graph, and each is then collected and reported by itself.
 
     Raises:
         SystemExit: with code 1 where a run or the report is not complete, after everything else was done and told.
@@ -56,8 +66,10 @@ def run_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher) 
         launch = run_jobs(plan, pool)
     else:
         launch = run_waves(plan, lambda batch: _launch(launcher, batch))
-    reported = finish(launch)
-    if not (launch.ok and reported):
+    plans = planned_each(tuple(overrides), config_source(config.hydra))
+    parts = [launch] if len(plans) == 1 else [Launch.of(each, launch.outcomes) for each in plans]
+    reported = [finish(part) for part in parts]  # all of them, whatever one of them says
+    if not (launch.ok and all(reported)):
         raise SystemExit(1)
     return launch
 

@@ -24,6 +24,25 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
         plan: what `make_plan` or `single_arm_plan` returned.
         workers: cores to tell the time for; by default those of this machine.
     """
+    arms = plan.design.arms
+    lines = render_head(plan)
+    if len(arms) > 1:
+        lines += ["", *_arm_lines(plan)]
+        lines += [line for arm in arms if arm.note for line in _wrapped("moved", arm.note)]
+    lines += ["", *render_price(plan, workers)]
+    shared = [line.split()[1] for line in plan.conditional_on()]
+    if shared:
+        made = f"one {_listed(shared)} stage, made once for every arm and seed"
+        lines += _wrapped("given", f"{made}: conclusions are conditional on {'it' if len(shared) == 1 else 'them'}")
+    if len(arms) > 1:
+        lines += ["", *_estimable_lines(plan), *_power_lines(plan), *_alternative_lines(plan)]
+    for remark in plan.remarks:
+        lines += _wrapped("remark", remark)
+    return "\n".join(lines)
+
+
+def render_head(plan: Plan) -> list[str]:
+    """What the study is: its name and size, its question, and what is left out of it and why."""
     study, arms = plan.study, plan.design.arms
     size = f"{_count(len(arms), 'arm')} x {_count(len(study.seeds), 'seed')} = {_count(len(plan.runs), 'run')}"
     design = f"{study.design} design, {_count(len(_varied(plan)), 'axis', 'axes')}, " if study.axes else ""
@@ -37,19 +56,12 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
     for removed in plan.design.removed:
         count = _count(len(removed.arms), "combination")
         lines += _wrapped("void", f"{removed.void.describe()} ({count} left out): {removed.void.why}")
-    if len(arms) > 1:
-        lines += ["", *_arm_lines(plan)]
-        lines += [line for arm in arms if arm.note for line in _wrapped("moved", arm.note)]
-    lines += ["", *_stage_lines(plan), *_time_lines(plan, workers or _cores())]
-    shared = [line.split()[1] for line in plan.conditional_on()]
-    if shared:
-        made = f"one {_listed(shared)} stage, made once for every arm and seed"
-        lines += _wrapped("given", f"{made}: conclusions are conditional on {'it' if len(shared) == 1 else 'them'}")
-    if len(arms) > 1:
-        lines += ["", *_estimable_lines(plan), *_power_lines(plan), *_alternative_lines(plan)]
-    for remark in plan.remarks:
-        lines += _wrapped("remark", remark)
-    return "\n".join(lines)
+    return lines
+
+
+def render_price(plan: Plan, workers: int | None = None) -> list[str]:
+    """The stages, what is shared and done, and the time that is left."""
+    return [*_stage_lines(plan), *_time_lines(plan, workers or _cores())]
 
 
 def duration(seconds: float | None) -> str:

@@ -150,12 +150,12 @@ def _split(composer: Composer, overrides: Sequence[str]) -> tuple[str, list[Any]
         text = str(override.input_line)
         if override.key_or_group == "study":
             name = override.value()
+            if isinstance(name, list) or override.is_sweep_override():
+                raise LavitError(f"'{override.input_line}': several studies where one is taken", "name one study")
         elif override.key_or_group.startswith("study."):
             changes.append(override)
         elif not override.is_hydra_override():
             rest.append(text)
-    if isinstance(name, list):
-        raise LavitError(f"study={name}: several studies at once are not built yet", "run them one after another")
     known = composer.options("study") if composer.is_group("study") else []
     if name is None:
         raise LavitError("no study is named", f"add study=NAME; there is: {', '.join(known)}")

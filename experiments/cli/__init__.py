@@ -120,7 +120,11 @@ class _Call(argparse.Namespace):
     """Parsed arguments that know what to do."""
 
     def execute_(self) -> int:
-        """Run the sub-command."""
+        """Run the sub-command; for several studies (`study=[a,b]`) as `experiments.cli.several` says."""
+        if any(text.startswith("study=") and "," in text for text in getattr(self, "overrides", ())):
+            from experiments.cli.several import execute
+
+            return execute(self)
         return int(self.execute(self) or 0)
 
 

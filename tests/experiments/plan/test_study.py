@@ -243,7 +243,7 @@ def test_a_bad_study_is_refused_by_file_key_and_value(change: dict[str, Any], wo
     [
         (["study=quickstrat"], ["'quickstrat'", "did you mean 'quickstart'"]),
         ([], ["no study is named", "lavit_paper, quickstart"]),
-        (["study=[quickstart,lavit_paper]"], ["several studies"]),
+        (["study=[quickstart,lavit_paper]"], ["several studies", "name one"]),
         (["study=quickstart", "study.sedes=3"], ["sedes", "did you mean 'seeds'"]),
         (["study=quickstart", "study.seeds=1,2"], ["several values", "study.seeds=[0,1]"]),
         (["study=quickstart", "study.name.x=1"], ["study.name.x=1"]),
