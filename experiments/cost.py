@@ -1,4 +1,4 @@
-"""What a stage's modules hold and cost: parameters and FLOPs, asked from the modules themselves.
+"""What stages will cost: parameters, ledgers, memory and, where asked, time, told by the stages' own modules.
 
 `python -m lavit.count` builds each distinct stage config on the meta device; it runs once, in a child
 process, because a plan must not import torch, and its answers are kept in the store. There is no formula
@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import platform
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.child import Child
 from experiments.codeversion import read_module, source_root
 from experiments.key import digest, without
+from experiments.pace import planned_steps
 
 if TYPE_CHECKING:
-    from experiments.plan import StageJob
+    from experiments.plan import Plan, StageJob
 
 MODULE = "lavit.count"
-TIMEOUT_S = 120
+PRICING = "lavit/pricing"  # the package that it is made of
+TIMEOUT_S = 120  # and for each question:
+QUESTION_S = 10
 
 
 def add_counts(
     jobs: Mapping[tuple[str, str], StageJob], store: Path, incidental: Iterable[str] = (), ask: bool = True
 ) -> str:
-    """Fill in `counts` of the jobs, from the store or from a child process.
+    """Fill in `counts` (the price) of the jobs, from the store or from a child process.
 
     Args:
         jobs: (stage, key) -> job, with all that they need among them.
@@ -66,13 +69,16 @@ def add_counts(
         for job in users:
             job.counts = counts
     told = "; ".join(f"{', '.join(stages)} ({error})" for error, stages in failed.items())
-    return problem or (f"parameters not counted: {told}" if failed else "")
+    return problem or (f"not priced: {told}" if failed else "")
 
 
 def _counter() -> str | None:
     """The version of the module that counts, or None where there is none."""
     path = source_root().joinpath(*MODULE.split(".")).with_suffix(".py")
-    return read_module(path, MODULE.rpartition(".")[0])[0] if path.is_file() else None
+    if not path.is_file():
+        return None
+    parts = [path, *sorted((source_root() / PRICING).glob("*.py"))]
+    return digest([read_module(part, MODULE.rpartition(".")[0])[0] for part in parts])
 
 
 def _identity(job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidental: list[str], counter: str) -> str:
@@ -83,7 +89,7 @@ def _identity(job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidenta
 
 def _question(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> dict[str, Any]:
     inputs = {part.stage: part.config for part in _with_needs(job, jobs)[1:]}
-    return {"stage": job.stage, "config": job.config, "inputs": inputs}
+    return {"stage": job.stage, "run": job.run, "config": job.config, "inputs": inputs}
 
 
 def _with_needs(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> list[StageJob]:
@@ -98,29 +104,92 @@ def _with_needs(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> list
     return list(found.values())
 
 
+def add_probes(jobs: Mapping[tuple[str, str], StageJob], store: Path, incidental: Iterable[str] = ()) -> str:
+    """Fill in the seconds of unfinished jobs that no finished stage tells, by taking some real steps of each here.
+
+    What is found is kept by machine in the store's `counts/`; nothing else is written anywhere.
+
+    Returns:
+        A sentence on what could not be probed, or "".
+    """
+    incidental, counter = list(incidental), _counter()
+    open_jobs = [job for job in jobs.values() if not job.done and not job.seconds_from.startswith("measured")]
+    if counter is None or not open_jobs:
+        return ""
+    wanted: dict[str, list[StageJob]] = {}
+    for job in open_jobs:
+        wanted.setdefault(f"probe-{_machine()}-{_identity(job, jobs, incidental, counter)}", []).append(job)
+    found = {name: _read(store, name) for name in wanted}
+    missing = [name for name, answer in found.items() if answer is None]
+    problem = ""
+    if missing:
+        answers, problem = _ask([{**_question(wanted[name][0], jobs), "probe": True} for name in missing])
+        for name, answer in zip(missing, answers, strict=False):
+            kept = answer if isinstance(answer, dict) else {}
+            found[name] = kept
+            if "error" not in kept:  # another moment may have more memory
+                problem = _write(store, name, kept) or problem
+    failed = {}
+    for name, users in wanted.items():
+        answer = found[name] or {}
+        if "error" in answer:
+            failed[users[0].stage] = str(answer["error"]).splitlines()[0][:120]
+        for job in users:
+            steps = planned_steps(job.stage, job.config)
+            if "seconds_per_step" in answer and steps:
+                job.seconds, job.seconds_from = float(answer["seconds_per_step"]) * steps, "probed"
+    told = "; ".join(f"{stage} ({error})" for stage, error in failed.items())
+    return problem or (f"not probed: {told}" if failed else "")
+
+
+def _machine() -> str:
+    return digest([platform.node(), platform.machine(), os.cpu_count()])[:8]
+
+
+class Pricing:
+    """Prices what a plan does not know yet in the background, while its stages run: the report compares with it.
+
+    Args:
+        plan: counts are filled in when `finish` is called.
+        incidental: keys that change no count.
+    """
+
+    def __init__(self, plan: Plan, incidental: Iterable[str] = ()):
+        self.plan, self.incidental = plan, list(incidental)
+        self._child: Child | None = None
+        counter = _counter()
+        if counter is None:
+            return
+        wanted = {_identity(job, plan.jobs, self.incidental, counter): job for job in plan.jobs.values()}
+        self._missing = [name for name in wanted if _read(plan.store_dir, name) is None]
+        if self._missing:
+            self._child = _child([_question(wanted[name], plan.jobs) for name in self._missing], nice=10)
+
+    def finish(self) -> str:
+        """Wait for the answers, keep them, and fill them in; returns a sentence on what went wrong, or ""."""
+        problem = ""
+        if self._child is not None:
+            answers, problem = self._child.answers()
+            for name, counts in zip(self._missing, answers, strict=False):
+                problem = _write(self.plan.store_dir, name, counts if isinstance(counts, dict) else {}) or problem
+        return add_counts(self.plan.jobs, self.plan.store_dir, self.incidental, ask=False) or problem
+
+    def stop(self) -> None:
+        """Give up what has not been answered."""
+        if self._child is not None:
+            self._child.stop()
+
+
+def _child(questions: list[dict[str, Any]], nice: int = 0) -> Child:
+    return Child(MODULE, source_root(), questions, TIMEOUT_S + QUESTION_S * len(questions), nice)
+
+
 def _ask(questions: list[dict[str, Any]]) -> tuple[list[Any], str]:
+    child = _child(questions)
     try:
-        child = subprocess.run(
-            [sys.executable, "-m", MODULE],
-            input=json.dumps(questions),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            cwd=source_root(),
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return [], f"parameters not counted: {MODULE}: {error}"
-    if child.returncode != 0:
-        last = (child.stderr.strip().splitlines() or ["no message"])[-1]
-        return [], f"parameters not counted: {MODULE} ended with {child.returncode}: {last}"
-    try:
-        answers = json.loads(child.stdout)
-    except ValueError:
-        return [], f"parameters not counted: {MODULE} did not answer in JSON"
-    if not isinstance(answers, list) or len(answers) != len(questions):
-        return [], f"parameters not counted: {MODULE} did not answer every question"
-    return answers, ""
+        return child.answers()
+    finally:
+        child.stop()
 
 
 def _read(store: Path, name: str) -> dict[str, Any] | None:

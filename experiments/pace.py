@@ -1,8 +1,8 @@
 """How long stages take, learned from finished ones; where nothing is finished, a rough figure that says so.
 
 A finished stage counts when it has the same name and scale. Of those, the ones whose config differs in the
-fewest values are taken (an adapter is timed by adapters once there is one), scaled by optimizer steps, and
-their median is the estimate.
+fewest values are taken (an adapter is timed by adapters once there is one), and their median is the estimate.
+Where nothing but the number of steps differs, times are scaled by steps; else by FLOPs, measured and priced.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Finished:
     scale: str
     steps: float | None
     leaves: frozenset[tuple[str, str]]
+    flops: float = 0.0  # measured; 0 where none were
 
 
 class Pace:
@@ -55,21 +56,28 @@ class Pace:
         self._steps: Mapping[str, Any] = steps if isinstance(steps, Mapping) else {}
         self._finished: dict[str, list[Finished]] = {}
 
-    def estimate(self, stage: str, config: Mapping[str, Any]) -> tuple[float | None, str]:
-        """Return the expected seconds and where they come from ("measured (n)", "rough" or "")."""
+    def estimate(self, stage: str, config: Mapping[str, Any], flops: float | None = None) -> tuple[float | None, str]:
+        """Return the expected seconds and where they come from ("measured (n)", "rough" or "").
+
+        Args:
+            stage: its name.
+            config: its config.
+            flops: what it is priced at, if that is known.
+        """
         steps = planned_steps(stage, config)
         finished = [f for f in self._of(stage) if f.scale == self.choice]
         if finished:
             own = _leaves(config)
             distance = [len(own ^ f.leaves) for f in finished]
             near = [f for f, d in zip(finished, distance, strict=True) if d == min(distance)]
-            times = [f.seconds * (steps / f.steps if steps and f.steps else 1.0) for f in near]
-            return statistics.median(times), f"measured ({len(near)})"
+            by_flops = bool(flops) and min(distance) > 0 and all(f.flops for f in near)
+            ratios = [_ratio(flops, f.flops) if by_flops else _ratio(steps, f.steps) for f in near]
+            times = [f.seconds * ratio for f, ratio in zip(near, ratios, strict=True)]
+            return statistics.median(times), f"measured ({len(near)}{', by FLOPs' if by_flops else ''})"
         rough = self._rough.get(stage)
         if not isinstance(rough, int | float):
             return None, ""
-        usual = self._steps.get(stage)
-        return float(rough) * (steps / usual if steps and usual else 1.0), "rough"
+        return float(rough) * _ratio(steps, self._steps.get(stage)), "rough"
 
     def _of(self, stage: str) -> list[Finished]:
         if stage not in self._finished:
@@ -90,9 +98,21 @@ def read_finished(folder: Path) -> Finished | None:
             str(request.get("scale", "")),
             planned_steps(folder.parent.name, config),
             _leaves(config),
+            _measured_flops(folder),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return None  # an estimate may do without it; `lavit status` is what judges the store
+
+
+def _measured_flops(folder: Path) -> float:
+    try:
+        return float(json.loads((folder / "ledger.json").read_text()).get("flops", 0.0))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return 0.0  # not every stage keeps a ledger
+
+
+def _ratio(wanted: float | None, there: float | None) -> float:
+    return wanted / there if wanted and there else 1.0
 
 
 def planned_steps(stage: str, config: Mapping[str, Any]) -> float | None:

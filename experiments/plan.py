@@ -34,14 +34,24 @@ class StageJob:
     runs: list[tuple[str, int]] = field(default_factory=list)  # (arm name, seed) that use it
     done: bool = False
     seconds: float | None = None  # expected wall time on one core; None where nothing is known
-    seconds_from: str = ""  # "measured (n)" | "rough" | ""
-    counts: dict[str, Any] | None = None  # params_total, params_trainable, flops_per_step; None until counted
+    seconds_from: str = ""  # "measured (n)" | "probed" | "rough" | ""
+    counts: dict[str, Any] | None = None  # params_total, params_trainable, ledger, memory; None until priced
     devices: int = 1  # processes, and so device or core slots, that it takes
 
     @property
     def arms(self) -> list[str]:
         """Names of the arms that use this job, in order."""
         return list(dict.fromkeys(arm for arm, _ in self.runs))
+
+    @property
+    def ledger(self) -> dict[str, float]:
+        """What its `ledger.json` is expected to hold; empty where it is not priced."""
+        return dict((self.counts or {}).get("ledger") or {})
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes at the peak of a training step (`peak`) and what they are made of; empty where it is not priced."""
+        return dict((self.counts or {}).get("memory") or {})
 
     def request(self) -> dict[str, Any]:
         """What is written as request.yaml before the job starts: enough to repeat it."""
@@ -55,6 +65,7 @@ class StageJob:
             "devices": self.devices,
             "needs": self.needs,
             "overrides": self.overrides,
+            "planned": {"seconds": self.seconds, "seconds_from": self.seconds_from},
             "config": self.config,
         }
 
@@ -84,6 +95,18 @@ class Run:
 
 
 @dataclass(frozen=True)
+class StagePrice:
+    """What the jobs of a stage are expected to cost: fewest and most of one job, and FLOPs of all."""
+
+    trained: tuple[float, float]  # parameters that learn
+    positions: tuple[float, float]
+    flops: tuple[float, float]
+    memory: tuple[float, float]  # bytes at the peak of a training step
+    flops_all: float  # of all jobs, shared ones once
+    flops_left: float  # of those that are not done
+
+
+@dataclass(frozen=True)
 class StageSummary:
     """One line of the plan: what a stage costs over the whole study."""
 
@@ -95,6 +118,7 @@ class StageSummary:
     seconds_left: float | None  # of those that are not done
     basis: str  # where the times come from
     params: tuple[int, int] | None = None  # fewest and most parameters among its jobs
+    price: StagePrice | None = None  # None until it is priced
 
     @property
     def shared(self) -> int:
@@ -127,6 +151,7 @@ class Plan:
     runs_dir: Path
     effects: list[Detectable] = field(default_factory=list)
     alternative: Alternative | None = None
+    incidental: list[str] = field(default_factory=list)  # keys that change no result
     planned_only: str = ""  # why this scale can be planned but not run yet; "" where it can be run
     remarks: list[str] = field(default_factory=list)  # what the reader should know: what is not counted, and why
 
@@ -280,7 +305,27 @@ class Plan:
             seconds_left=total_seconds([job for job in jobs if not job.done]),
             basis=", ".join(bases),
             params=(min(counts), max(counts)) if counts else None,
+            price=stage_price(jobs),
         )
+
+
+def stage_price(jobs: list[StageJob]) -> StagePrice | None:
+    """What jobs cost; None where one of them is not priced, or none trains anything."""
+    ledgers = [job.ledger for job in jobs]
+    if not all(ledgers) or not any(ledger.get("flops") for ledger in ledgers):
+        return None
+
+    def span(values: list[float]) -> tuple[float, float]:
+        return min(values), max(values)
+
+    return StagePrice(
+        span([ledger.get("params_trainable", 0) for ledger in ledgers]),
+        span([ledger.get("positions", 0) for ledger in ledgers]),
+        span([ledger.get("flops", 0.0) for ledger in ledgers]),
+        span([job.memory.get("peak", 0) for job in jobs]),
+        sum(ledger.get("flops", 0.0) for ledger in ledgers),
+        sum(ledger.get("flops", 0.0) for job, ledger in zip(jobs, ledgers, strict=True) if not job.done),
+    )
 
 
 def total_seconds(jobs: list[StageJob]) -> float | None:
@@ -301,7 +346,10 @@ def _job_document(job: StageJob) -> dict[str, Any]:
         "done": job.done,
         "seconds": job.seconds,
         "seconds_from": job.seconds_from,
-        "counts": job.counts,
+        "params_total": (job.counts or {}).get("params_total"),
+        "params_trainable": (job.counts or {}).get("params_trainable"),
+        "ledger": job.ledger or None,
+        "memory": job.memory or None,
         "overrides": job.overrides,
     }
 
@@ -312,6 +360,7 @@ def make_plan(
     is_done: Callable[[str, str], bool] | None = None,
     config_dir: Path | None = None,
     count: bool = True,
+    probe: bool = False,
 ) -> Plan:
     """Plan a study from command-line overrides (`study=quickstart scale=smoke llm=frozen runs=DIR`).
 
@@ -321,11 +370,12 @@ def make_plan(
         runs_dir: the folder of all output; by default the config's `runs`.
         is_done: tells whether (stage, key) is finished; by default looked up in the store.
         config_dir: the Hydra config folder; by default the one that ships with the packages.
-        count: whether to ask for parameter counts that the store does not hold yet (a child process).
+        count: whether to ask for prices that the store does not hold yet (a child process).
+        probe: whether to time some steps of the stages of which nothing like them has finished (another one).
     """
     from experiments.planner import Planner
 
-    return Planner(config_dir, runs_dir, is_done, count).plan_study(overrides)
+    return Planner(config_dir, runs_dir, is_done, count, probe).plan_study(overrides)
 
 
 def single_arm_plan(

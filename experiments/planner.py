@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments.codeversion import CodeVersions, targets
 from experiments.compose import Composer, parse_overrides
-from experiments.cost import add_counts
+from experiments.cost import add_counts, add_probes
 from experiments.design import Arm, Design, expand, full_size
 from experiments.errors import LavitError, did_you_mean
 from experiments.key import apply_canonical, digest, nest, select, stage_key, without
@@ -49,11 +49,13 @@ class Planner:
         runs_dir: Path | None = None,
         is_done: Callable[[str, str], bool] | None = None,
         count: bool = True,
+        probe: bool = False,
     ):
         self.composer = Composer(config_dir)
         self.runs_dir = runs_dir
         self.is_done = is_done
         self.count = count
+        self.probe = probe
         self.codes = CodeVersions()
         self._pace: dict[tuple[Path, str], Pace] = {}
         self._prepared: dict[tuple[tuple[str, ...], int | None], _ArmConfig] = {}
@@ -133,11 +135,15 @@ class Planner:
         plan.jobs = {
             (job.stage, job.key): job for stage in plan.stages for job in plan.jobs.values() if job.stage == stage
         }
-        self._look_up(plan)
         if plan.planned_only:
             plan.remarks.append(f"planned only: {plan.planned_only}")
+        incidental = plan.incidental = _incidental(plan.runs[0].config) if plan.runs else []
         if count:
-            problem = add_counts(plan.jobs, plan.store_dir, _incidental(plan.runs[0].config), self.count)
+            problem = add_counts(plan.jobs, plan.store_dir, incidental, self.count)
+            plan.remarks.extend([problem] if problem else [])
+        self._look_up(plan)
+        if count and self.probe:
+            problem = add_probes(plan.jobs, plan.store_dir, incidental)
             plan.remarks.extend([problem] if problem else [])
         return plan
 
@@ -187,7 +193,7 @@ class Planner:
         for job in plan.jobs.values():
             job.done = is_done(job.stage, job.key)
             pace = self._pace.setdefault((plan.store_dir, job.scale), Pace(plan.store_dir, scale, job.scale))
-            job.seconds, job.seconds_from = pace.estimate(job.stage, job.config)
+            job.seconds, job.seconds_from = pace.estimate(job.stage, job.config, job.ledger.get("flops"))
 
     def _alternative(self, study: Study, rest: Sequence[str], plan: Plan) -> Alternative | None:
         """The other design over the same axes, priced, so that the reader may choose."""

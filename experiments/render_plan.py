@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import textwrap
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def render_head(plan: Plan) -> list[str]:
 
 def render_price(plan: Plan, workers: int | None = None) -> list[str]:
     """The stages, what is shared and done, and the time that is left."""
-    return [*_stage_lines(plan), *_time_lines(plan, workers or _cores())]
+    return [*_stage_lines(plan), *_price_lines(plan), *_time_lines(plan, workers or _cores())]
 
 
 def duration(seconds: float | None) -> str:
@@ -122,6 +123,31 @@ def _stage_lines(plan: Plan) -> list[str]:
     total = [sum(getattr(s, name) for s in summaries) for name in ("jobs", "instead_of", "shared", "done")]
     rows.append(["total", *map(str, total), duration(plan.seconds()), duration(plan.seconds(left=True)), ""])
     return _table(rows, left=1)
+
+
+def _price_lines(plan: Plan) -> list[str]:
+    """What a job of each stage costs, from the cheapest to the dearest, and what all of them come to."""
+    priced = [(summary, summary.price) for summary in plan.stage_summaries() if summary.price is not None]
+    if not priced:
+        return []
+    rows = [["price of a job", "trained", "positions", "FLOPs", "peak memory", "FLOPs of all", "left"]]
+    for s, price in priced:
+        spans = (span(price.trained), span(price.positions), span(price.flops), span(price.memory, "B"))
+        rows.append([s.stage, *spans, span((price.flops_all,) * 2), span((price.flops_left,) * 2)])
+    whole, left = (sum(getattr(price, name) for _, price in priced) for name in ("flops_all", "flops_left"))
+    rows.append(["total", "", "", "", "", span((whole, whole)), span((left, left))])
+    return ["", *_table(rows, left=1), ""]
+
+
+def span(values: tuple[float, float], unit: str = "") -> str:
+    """`1.89 T`, or `1.33-1.89 T` where the least and the most differ; one prefix for both."""
+    low, high = values
+    if high <= 0:
+        return "0"
+    power = max(0, min(7, math.floor(math.log10(high) / 3)))
+    texts = [f"{value / 1000**power:#.3g}".rstrip(".") if power else f"{value:.0f}" for value in (low, high)]
+    suffix = f"{' ' if power or unit else ''}{('', 'k', 'M', 'G', 'T', 'P', 'E', 'Z')[power]}{unit}"
+    return (texts[0] if texts[0] == texts[1] else "-".join(texts)) + suffix
 
 
 def _time_lines(plan: Plan, workers: int) -> list[str]:

@@ -18,26 +18,26 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from lavit.ledger import Ledger
-from lavit.pricing import text, visual
-from lavit.pricing.memory import memory
-from lavit.pricing.probe import seconds_per_step
-from lavit.pricing.trial import Config, Trial
+from lavit.build import locate
+from lavit.errors import LavitError
 
-#: Function of a stage -> its trial on a device.
-TRIALS: dict[str, Callable[[Config, dict[str, Config], str], Trial]] = {
-    "lavit.stages.vision.run": visual.vision,
-    "lavit.stages.language.run": text.language,
-    "lavit.stages.tokenizer.run": visual.tokenizer,
-    "lavit.stages.pixels.run": visual.pixels,
-    "lavit.stages.pretrain.run": text.arm,
-    "lavit.stages.cooldown.run": text.arm,
+if TYPE_CHECKING:
+    from lavit.pricing.trial import Config
+
+#: Function of a stage -> what builds its trial; imported when a question needs it, because that takes seconds.
+TRIALS = {
+    "lavit.stages.vision.run": "lavit.pricing.visual.vision",
+    "lavit.stages.language.run": "lavit.pricing.text.language",
+    "lavit.stages.tokenizer.run": "lavit.pricing.visual.tokenizer",
+    "lavit.stages.pixels.run": "lavit.pricing.visual.pixels",
+    "lavit.stages.pretrain.run": "lavit.pricing.text.arm",
+    "lavit.stages.cooldown.run": "lavit.pricing.text.arm",
 }
 #: Stages that train nothing: their ledgers are empty.
 TRAIN_NOTHING = ("evals.stage.run", "evals.inspection.run")
@@ -50,15 +50,17 @@ def count(question: Mapping[str, Any]) -> dict[str, Any]:
     """The price of one stage."""
     run, config, inputs = str(question["run"]), question["config"], dict(question.get("inputs", {}))
     if run in TRAIN_NOTHING:
-        return _answer(Ledger(), {})
+        return _answer({}, {})
     if run not in TRIALS:
         return _own_price(run, config, inputs)
-    trial = TRIALS[run](config, inputs, "meta")
+    from lavit.pricing.memory import memory
+
+    trial = locate(TRIALS[run])(config, inputs, "meta")
     ledger = trial.ledger()
     same = _alike(config, inputs)
     if same not in _memories:
         _memories[same] = memory(trial)
-    return _answer(ledger, _memories[same])
+    return _answer(asdict(ledger), _memories[same])
 
 
 def probe(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,16 +68,18 @@ def probe(question: Mapping[str, Any]) -> dict[str, Any]:
     run = str(question["run"])
     if run not in TRIALS:
         return {}
+    from lavit.pricing.probe import seconds_per_step
+
     config, inputs = question["config"], dict(question.get("inputs", {}))
     same = _alike(config, inputs)
     if same not in _paces:
-        _paces[same] = seconds_per_step(TRIALS[run], config, inputs)
+        _paces[same] = seconds_per_step(locate(TRIALS[run]), config, inputs)
     return {"seconds_per_step": _paces[same]}
 
 
-def _answer(ledger: Ledger, held: dict[str, int]) -> dict[str, Any]:
-    totals = {"params_total": ledger.params_total, "params_trainable": ledger.params_trainable}
-    return {**totals, "ledger": asdict(ledger), "memory": held}
+def _answer(ledger: dict[str, Any], held: dict[str, int]) -> dict[str, Any]:
+    totals = {name: ledger.get(name, 0) for name in ("params_total", "params_trainable")}
+    return {**totals, "ledger": ledger, "memory": held}
 
 
 def _own_price(run: str, config: Config, inputs: dict[str, Config]) -> dict[str, Any]:
@@ -83,12 +87,19 @@ def _own_price(run: str, config: Config, inputs: dict[str, Config]) -> dict[str,
     name = run.rpartition(".")[0]
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             return {}  # it lies where only its own launch looks, so it can offer nothing here
         raise
     price = getattr(module, "price", None)
-    return dict(price(config, inputs)) if callable(price) else {}
+    if not callable(price):
+        return {}
+    answer = price(config, inputs)
+    if not isinstance(answer, Mapping):
+        raise LavitError(
+            f"{name}.price returned {answer!r}, not a mapping", "return {'params_total': ..., 'ledger': {...}}"
+        )
+    return dict(answer)
 
 
 def _alike(config: Config, inputs: dict[str, Config]) -> str:

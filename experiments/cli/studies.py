@@ -42,10 +42,10 @@ def require_study(overrides: list[str], folder: Path | None) -> None:
         raise LavitError("which study? Write study=NAME", f"there is: {', '.join(names) or 'none yet'} (conf/study/)")
 
 
-def planned(arguments: argparse.Namespace, count: bool = True) -> Plan:
+def planned(arguments: argparse.Namespace, count: bool = True, probe: bool = False) -> Plan:
     """The plan of the study that a command line names."""
     from experiments.plan import make_plan
 
     folder = config_dir(arguments)
     require_study(arguments.overrides, folder)
-    return make_plan(arguments.overrides, config_dir=folder, count=count)
+    return make_plan(arguments.overrides, config_dir=folder, count=count, probe=probe)

@@ -51,7 +51,7 @@ def test_counts_are_asked_once_and_kept(child: Callable[[str], Path], plan: Call
     params = {job.arms[0]: job.counts for job in first.jobs.values() if job.stage == "pretrain"}
     assert params["default"] == {"params_total": 3_000_000}
     assert params["llm=frozen"] == {"params_total": 1000}
-    assert first.remarks == ["parameters not counted: pixels (ValueError: no pixels)"]
+    assert first.remarks == ["not priced: pixels (ValueError: no pixels)"]
     assert "1.0 k to 3.00 M" in first.render()
     second = plan("study=quickstart", "study.seeds=5", count=True)
     assert log.read_text().splitlines() == [
