@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.design import Arm, Design
+from experiments.match import MatchedArm
 from experiments.pace import makespan
 from experiments.power import Detectable
 from experiments.study import Study
@@ -152,6 +153,7 @@ class Plan:
     effects: list[Detectable] = field(default_factory=list)
     alternative: Alternative | None = None
     incidental: list[str] = field(default_factory=list)  # keys that change no result
+    matched: list[MatchedArm] = field(default_factory=list)  # what each arm came to, where the study matches budgets
     planned_only: str = ""  # why this scale can be planned but not run yet; "" where it can be run
     remarks: list[str] = field(default_factory=list)  # what the reader should know: what is not counted, and why
 
@@ -232,6 +234,12 @@ class Plan:
             document["only_if"] = {name: {a: list(v) for a, v in levels.items()} for name, levels in nested.items()}
         if also := {arm.name: list(arm.also) for arm in self.design.arms if arm.also}:
             document["also"] = also
+        if study.match is not None:
+            document["match"] = {
+                "by": study.match.by,
+                "to": study.match.to,
+                "arms": {m.arm: {"steps": m.steps, "planned": m.total, "residual": m.residual} for m in self.matched},
+            }
         if study.margin is not None:
             document["margin"] = study.margin
         if study.until is not None:

@@ -18,6 +18,7 @@ from experiments.cost import add_counts, add_probes
 from experiments.design import Arm, Design, expand, full_size
 from experiments.errors import LavitError, did_you_mean
 from experiments.key import apply_canonical, digest, nest, select, stage_key, without
+from experiments.match import match_arms, matched_arms
 from experiments.pace import Pace
 from experiments.plan import Alternative, Plan, Run, StageJob
 from experiments.power import detectable_effects
@@ -64,6 +65,9 @@ class Planner:
         """Plan the study that the overrides name."""
         study, rest = read_study(self.composer, overrides, stage_names)
         plan = self._without_twins(study, expand(study), rest)
+        if study.match is not None:
+            plan = self._assemble(study, replace(plan.design, arms=match_arms(study, plan)), rest)
+            plan.matched = matched_arms(study, plan)
         plan.overrides = _without_hydra(overrides)
         if plan.records_stage is not None and study.headline is None:
             raise LavitError(
@@ -139,7 +143,8 @@ class Planner:
             plan.remarks.append(f"planned only: {plan.planned_only}")
         incidental = plan.incidental = _incidental(plan.runs[0].config) if plan.runs else []
         if count:
-            problem = add_counts(plan.jobs, plan.store_dir, incidental, self.count)
+            ask = self.count or study.match is not None  # what is matched must be priced
+            problem = add_counts(plan.jobs, plan.store_dir, incidental, ask)
             plan.remarks.extend([problem] if problem else [])
         self._look_up(plan)
         if count and self.probe:

@@ -30,6 +30,7 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
     if len(arms) > 1:
         lines += ["", *_arm_lines(plan)]
         lines += [line for arm in arms if arm.note for line in _wrapped("moved", arm.note)]
+    lines += _match_lines(plan)
     lines += ["", *render_price(plan, workers)]
     shared = [line.split()[1] for line in plan.conditional_on()]
     if shared:
@@ -137,6 +138,24 @@ def _price_lines(plan: Plan) -> list[str]:
     whole, left = (sum(getattr(price, name) for _, price in priced) for name in ("flops_all", "flops_left"))
     rows.append(["total", "", "", "", "", span((whole, whole)), span((left, left))])
     return ["", *_table(rows, left=1), ""]
+
+
+def _match_lines(plan: Plan) -> list[str]:
+    """The steps that bring each arm to the matched budget, and what whole steps leave over."""
+    match = plan.study.match
+    if match is None or not plan.matched:
+        return []
+    reference = plan.design.arms[0].name if match.to == "default" else match.to
+    budget = next(m.total for m in plan.matched if m.arm == reference)
+    texts = [
+        f"{_cut(m.arm, 44)}: {', '.join(f'{key} {count}' for key, count in m.steps.items()) or 'as it was'} "
+        f"({m.residual * 100:+.1f} %)"
+        for m in plan.matched
+        if m.arm != reference
+    ]
+    shown = texts[:12] + ([f"... and {len(texts) - 12} more"] if len(texts) > 12 else [])
+    lines = ["", *_wrapped("matched", f"{match.by.replace('_', ' ')} to those of {reference}, {span((budget,) * 2)}")]
+    return lines + [f"{'':{_LABEL + 2}}{text}" for text in shown]
 
 
 def span(values: tuple[float, float], unit: str = "") -> str:

@@ -15,6 +15,7 @@ from experiments.axis_forms import read_axes
 from experiments.compose import Composer, parse_overrides, resolve
 from experiments.errors import Complaint, LavitError, did_you_mean
 from experiments.inherit import clash, drop_removed, own_name
+from experiments.match import Match, read_match
 from experiments.nesting import nested_voids
 from experiments.voids import Void, read_voids
 
@@ -22,9 +23,9 @@ DESIGNS = ("full", "one_at_a_time", "arms")
 LATER_DESIGNS = ("fraction", "leave_one_out", "cumulative", "search")
 KEYS = (
     *("name", "question", "design", "axes", "void", "seeds", "headline"),
-    *("default", "family", "margin", "power", "arms", "until", "also"),
+    *("default", "family", "margin", "power", "arms", "until", "also", "match"),
 )
-LATER_KEYS = ("match", "tune")
+LATER_KEYS = ("tune",)
 RESERVED = ("store", "train", "mlflow", "hydra")  # names of folders that lie beside the studies under runs/
 
 
@@ -57,6 +58,7 @@ class Study:
     until: str | None = None  # last stage that is run
     also: tuple[str, ...] = ()  # overrides that hold in every arm
     design_options: dict[str, Any] = field(default_factory=dict)  # all of `design: {NAME: VALUE, KEY: VALUE}`
+    match: Match | None = None  # the budget that every arm is brought to
     file: str = ""  # where it was read, for messages
 
 
@@ -123,6 +125,7 @@ def read_study(
         arms=arms,
         until=until,
         also=read_overrides(node.get("also"), "also", complain),
+        match=read_match(node.get("match"), complain),
         file=file,
     )
     return study, rest

@@ -107,7 +107,7 @@ def language(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     own = node.language
 
     def ledger() -> Ledger:
-        sampled = sampled_steps(0, int(own.steps), int(own.batch))
+        sampled = sampled_steps(int(own.steps), int(own.batch))
         for step in sampled:
             with torch.no_grad(), Shapes():
                 module.loss(module.batch(step), step)
@@ -147,7 +147,7 @@ def arm(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     def ledger() -> Ledger:
         train = node.train
         sequences = train.captions + train.questions + train.text + train.generation
-        sampled = sampled_steps(first, steps, int(sequences))
+        sampled = sampled_steps(steps, int(sequences))
         for step in sampled:
             for part in module.batch(step):
                 module.count(part)

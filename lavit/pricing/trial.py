@@ -68,10 +68,12 @@ def stand_in_size(size: int, device: str) -> int:
     return size if device == "meta" else min(size, STAND_INS)
 
 
-def sampled_steps(first: int, steps: int, sequences: int) -> list[int]:
-    """Steps, evenly spread, whose batches stand for all (at most 32, fewer where a batch is large)."""
-    count = min(steps, max(2, min(32, SAMPLED // max(1, sequences))))
-    return [first + (2 * i + 1) * steps // (2 * count) for i in range(count)] if count else []
+def sampled_steps(steps: int, sequences: int) -> range:
+    """Steps whose batches stand for all: the first 32, fewer where a batch is large.
+
+    The same steps for every arm and budget: arms that differ in steps alone then differ in nothing else.
+    """
+    return range(min(steps, max(2, min(32, SAMPLED // max(1, sequences)))))
 
 
 def corpus_of(data: Config) -> Corpus:

@@ -1,0 +1,178 @@
+"""Matched budgets: every arm trains as long as its price allows, so that its total equals that of one arm.
+
+`match: {by: train_flops, to: default}` in a study file sets the steps of every arm before anything is keyed: commands,
+keys and the confound guard see them like any other override of the arm. Prices come from the stages' own modules
+(`experiments.cost`); what they leave over is told in the plan, and what the finished runs measured in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from experiments.errors import Complaint, LavitError, did_you_mean
+from experiments.key import select
+
+if TYPE_CHECKING:
+    from experiments.design import Arm
+    from experiments.plan import Plan, StageJob
+    from experiments.study import Study
+
+#: What may be matched: its name in a study file -> entries of a ledger, added up.
+LEDGER = {
+    "train_flops": ("flops",),
+    "positions": ("positions",),
+    "examples": ("examples_understanding", "examples_generation", "examples_text"),
+}
+STEPS = ("train.steps", "cooldown.steps")
+KEYS = ("by", "to", "steps")
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a study matches.
+
+    Attributes:
+        by: a key of `LEDGER`.
+        to: the arm that sets the budget.
+        steps: config keys that are set, all in proportion; stages that read one of them are counted.
+    """
+
+    by: str
+    to: str = "default"
+    steps: tuple[str, ...] = STEPS
+
+
+@dataclass(frozen=True)
+class MatchedArm:
+    """What a matched arm came to.
+
+    Attributes:
+        arm: its name.
+        steps: config key -> steps that were set; empty where they stay what they were.
+        total: its price, in what is matched.
+        residual: its price over the reference's, minus one: steps are whole.
+    """
+
+    arm: str
+    steps: dict[str, int]
+    total: float
+    residual: float
+
+
+def read_match(value: Any, complain: Complaint) -> Match | None:
+    """Check the `match` of a study file."""
+    if value is None:
+        return None
+    hint = "write match: {by: train_flops, to: default}"
+    if not isinstance(value, dict):
+        raise complain("match", f"{value!r} is not a mapping", hint)
+    for key in value:
+        if key not in KEYS:
+            raise complain(f"match.{key}", "unknown key", did_you_mean(key, KEYS))
+    by, to, steps = value.get("by"), value.get("to", "default"), value.get("steps", list(STEPS))
+    if by not in LEDGER:
+        raise complain("match.by", "missing" if by is None else f"there is no budget {by!r}", did_you_mean(by, LEDGER))
+    if not isinstance(to, str) or not to.strip():
+        raise complain("match.to", f"{to!r} is not the name of an arm", hint)
+    if not isinstance(steps, list) or not steps or not all(isinstance(s, str) and s for s in steps):
+        raise complain("match.steps", f"{steps!r} is not a list of config keys", f"for example [{', '.join(STEPS)}]")
+    return Match(by, to, tuple(steps))
+
+
+def match_arms(study: Study, plan: Plan) -> tuple[Arm, ...]:
+    """The plan's arms with the steps that bring each to the reference's price.
+
+    Raises:
+        LavitError: there is no such arm, an arm sets its steps itself, or a stage is not priced.
+    """
+    match = _declared(study)
+    names = [arm.name for arm in plan.design.arms]
+    if _reference(match, plan) not in names:
+        raise LavitError(
+            f"{study.file}: match.to: there is no arm '{match.to}'", did_you_mean(match.to, ["default", *names])
+        )
+    budget = price(match, plan, _reference(match, plan))
+    if budget <= 0:
+        raise LavitError(
+            f"{study.file}: match.by: '{match.to}' is priced at no {match.by}, so that nothing can be matched to it",
+            f"choose another budget ({', '.join(LEDGER)}), or name the steps that cost it: match.steps",
+        )
+    arms = []
+    for arm in plan.design.arms:
+        for override in arm.overrides:
+            if (key := override.lstrip("+~").partition("=")[0]) in match.steps:
+                raise LavitError(
+                    f"{study.file}: match: the arm '{arm.name}' sets {key} itself, which match is to set",
+                    "take the one or the other out",
+                )
+        if arm.name != _reference(match, plan):
+            steps = _scaled(match, plan, arm.name, budget / price(match, plan, arm.name))
+            arm = replace(arm, overrides=(*arm.overrides, *(f"{key}={count}" for key, count in steps.items())))
+        arms.append(arm)
+    return tuple(arms)
+
+
+def matched_arms(study: Study, plan: Plan) -> list[MatchedArm]:
+    """What each arm of a matched plan came to."""
+    match = _declared(study)
+    budget = price(match, plan, _reference(match, plan))
+    found = []
+    for arm in plan.design.arms:
+        pairs = (override.partition("=") for override in arm.overrides)
+        steps = {key: int(value) for key, _, value in pairs if key in match.steps}
+        total = price(match, plan, arm.name)
+        found.append(MatchedArm(arm.name, steps, total, total / budget - 1))
+    return found
+
+
+def price(match: Match, plan: Plan, arm: str) -> float:
+    """What the stages that the matched steps drive cost an arm, by their planned ledgers."""
+    own = _own_jobs(match, plan, arm)
+    if not own:
+        raise LavitError(
+            f"{plan.study.file}: match.steps: no stage of the arm '{arm}' reads {' or '.join(match.steps)}",
+            "name the config keys that hold the steps of what is to be matched, e.g. match.steps=[tokenizer.steps]",
+        )
+    for job in own:
+        if not job.ledger:
+            why = next(
+                (remark for remark in plan.remarks if remark.startswith("not priced")), "nothing tells its price"
+            )
+            raise LavitError(
+                f"{plan.study.file}: match: the stage '{job.stage}' of the arm '{arm}' has no price: {why}",
+                "a stage of your own offers one by a function `price` beside its `run`; see docs/price.md",
+            )
+    return float(sum(job.ledger.get(entry, 0.0) for job in own for entry in LEDGER[match.by]))
+
+
+def _declared(study: Study) -> Match:
+    assert study.match is not None
+    return study.match
+
+
+def _reference(match: Match, plan: Plan) -> str:
+    return plan.design.arms[0].name if match.to == "default" else match.to
+
+
+def _own_jobs(match: Match, plan: Plan, arm: str) -> list[StageJob]:
+    run = next(run for run in plan.runs if run.arm == arm)
+    jobs = [plan.jobs[identity] for identity in run.stage_keys.items()]
+    return [job for job in jobs if any(_steps(job.config, key) for key in match.steps)]
+
+
+def _scaled(match: Match, plan: Plan, arm: str, factor: float) -> dict[str, int]:
+    """New steps of an arm, where they are others than before."""
+    run = next(run for run in plan.runs if run.arm == arm)
+    before = {key: count for key in match.steps if (count := _steps(run.config, key))}
+    after = {key: max(1, round(count * factor)) for key, count in before.items()}
+    return after if after != before else {}
+
+
+def _steps(config: Mapping[str, Any], key: str) -> int:
+    try:
+        value = select(config, key)
+    except KeyError:
+        return 0
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
