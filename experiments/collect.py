@@ -98,12 +98,22 @@ def write_runs(plan: Plan) -> Path:
         "git": {"commit": git["commit"], "dirty": git["dirty"]},
         "environment": environment(),
         "created": max(finished),  # when the last stage was finished: the same store gives the same file
-        "plan": plan.to_dict(),
+        "plan": _with_launch(plan, store),
         "confounds": find_confounds(plan),
         "runs": runs,
     }
     write_atomic(folder / "runs.json", json.dumps(body, indent=1, ensure_ascii=False, default=str))
     return folder / "runs.json"
+
+
+def _with_launch(plan: Plan, store: Store) -> dict[str, Any]:
+    """The plan, and beside each job what its launch expected of its time: by now finished stages have told more."""
+    document = plan.to_dict()
+    for job in document["jobs"]:
+        planned = store.planned(job["stage"], job["key"])
+        job["seconds_at_launch"] = planned.get("seconds")
+        job["seconds_at_launch_from"] = planned.get("seconds_from", "")
+    return document
 
 
 def records_folder(store: Store, run: Run) -> Path | None:

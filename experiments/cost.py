@@ -174,7 +174,10 @@ class Pricing:
                 problem = _write(self.plan.store_dir, name, counts if isinstance(counts, dict) else {}) or problem
         return add_counts(self.plan.jobs, self.plan.store_dir, self.incidental, ask=False) or problem
 
-    def stop(self) -> None:
+    def __enter__(self) -> Pricing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Give up what has not been answered."""
         if self._child is not None:
             self._child.stop()

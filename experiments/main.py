@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.compose import config_folder
+from experiments.cost import Pricing
 from experiments.driver import Launch, failure_text, finish, run_jobs, run_waves
 from experiments.errors import LavitError
 from experiments.fork_pool import ForkPool
@@ -62,10 +63,12 @@ def run_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher) 
         SystemExit: with code 1 where a run or the report is not complete, after everything else was done and told.
     """
     plan = planned(tuple(overrides), config_source(config.hydra))
-    if (pool := _fork_pool(launcher, plan)) is not None:
-        launch = run_jobs(plan, pool)
-    else:
-        launch = run_waves(plan, lambda batch: _launch(launcher, batch))
+    with Pricing(plan, plan.incidental) as pricing:  # in the background: the report compares prices with costs
+        if (pool := _fork_pool(launcher, plan)) is not None:
+            launch = run_jobs(plan, pool)
+        else:
+            launch = run_waves(plan, lambda batch: _launch(launcher, batch))
+        plan.remarks.extend([problem] if (problem := pricing.finish()) else [])
     plans = planned_each(tuple(overrides), config_source(config.hydra))
     parts = [launch] if len(plans) == 1 else [Launch.of(each, launch.outcomes) for each in plans]
     reported = [finish(part) for part in parts]  # all of them, whatever one of them says

@@ -241,6 +241,15 @@ class Store:
             ) from error
         return path
 
+    def planned(self, stage: str, key: str) -> dict[str, Any]:
+        """What the launch expected of a stage (``planned`` of its request); empty where nothing is written."""
+        try:
+            text = (self.folder(stage, key) / REQUEST).read_text(encoding="utf-8")
+            body = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            return dict(body.get("planned") or {})
+        except (OSError, yaml.YAMLError, AttributeError):
+            return {}
+
     def read(self, stage: str, key: str, name: str) -> Any:
         """A JSON file that the stage wrote (``metrics.json``, ``ledger.json``, ...), or None."""
         return read_json(self.folder(stage, key) / name)

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 from reports.budget import average, cost, own_stages
+from reports.check import Check
 from reports.findings import warnings
+from reports.price_audit import matched_check, price_check
 from reports.render.numbers import interval
 from reports.results import Results
 from reports.table import Column
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the audit. `state`: ok, warn or info; `items` are listed below it."""
-
-    name: str
-    state: str
-    text: str
-    items: tuple[str, ...] = field(default=())
 
 
 def audit(results: Results) -> list[Check]:
@@ -37,6 +28,8 @@ def audit(results: Results) -> list[Check]:
         _conditional(results),
         _seeds(results),
         _time(results),
+        price_check(results),
+        matched_check(results),
         _provenance(results),
         _environment(results),
     ]

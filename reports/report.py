@@ -17,6 +17,7 @@ from reports.findings import find, warnings
 from reports.frame import load
 from reports.html.page import Rendered, build_page
 from reports.layout import build_tables
+from reports.price import matched_budgets, plan_against_actual
 from reports.render.console import render_console
 from reports.render.csv import finite, numbers_of, render_csv, render_json
 from reports.render.html import render_html
@@ -133,6 +134,23 @@ def _document(results: Results, findings: list[Finding], tables: list[Table]) ->
             "curve": f"val/{study.headline}",
             "values": {arm: {str(s): v for s, v in per_seed.items()} for arm, per_seed in values.items()},
         },
+        "plan_against_actual": [
+            {
+                "stage": c.stage,
+                "item": c.item,
+                "planned": c.planned,
+                "measured": c.measured,
+                "difference": finite(c.difference),
+                "flagged": c.flagged,
+                "jobs": c.jobs,
+                "basis": c.basis,
+            }
+            for c in plan_against_actual(results.frame)
+        ],
+        "matched_budgets": [
+            {"arm": b.arm, "planned": finite(b.planned), "measured": b.measured, "flagged": b.flagged}
+            for b in matched_budgets(results.frame)
+        ],
         "unequal_variance": [
             {
                 "benchmark": m.benchmark,

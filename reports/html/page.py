@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from reports.audit import Check
+from reports.check import Check
 from reports.examples import Album
 from reports.figures.samples import Grid
 from reports.figures.style import Figure
