@@ -12,8 +12,9 @@ import time
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
-from experiments.launch import JobId, Outcome, Watcher, critical_path
+from experiments.launch import JobId, Outcome, critical_path
 from experiments.plan import StageJob
+from experiments.pool import Watcher
 from experiments.store import PROGRESS, Store
 
 if TYPE_CHECKING:
@@ -144,6 +145,10 @@ class Lines:
         """Say what starts."""
         self.say(f"start   {label(job, 90)}")
 
+    def again(self, job: StageJob, why: str) -> None:
+        """Say what will be started again."""
+        self.say(f"again   {label(job, 90)}  {first_line(why)}")
+
     def ended(self, outcome: Outcome) -> None:
         """Say what ended and how."""
         assert self._tally is not None
@@ -154,6 +159,8 @@ class Lines:
             self.say(f"done    {name}  {clock(outcome.wall_s)}  {count}")
         elif outcome.status == "failed" and outcome.error:
             self.say(f"FAILED  {name}  {outcome.error['class']}: {first_line(outcome.error['message'])}  {count}")
+        elif outcome.stopped:
+            self.say(f"stopped {name}  {count}")
         elif outcome.cause:
             self.say(f"blocked {name}  needs {outcome.cause[0]}/{outcome.cause[1]}  {count}")
 
@@ -199,6 +206,13 @@ class Live:
     def started(self, job: StageJob) -> None:
         """Its line appears."""
         self._running[(job.stage, job.key)] = time.monotonic()
+
+    def again(self, job: StageJob, why: str) -> None:
+        """Its line goes until it starts again."""
+        self._running.pop((job.stage, job.key), None)
+        if self._live is not None:
+            line = f"again  {label(job, 90)}: {first_line(why)}"
+            self._live.console.print(line, style="yellow", highlight=False, markup=False)
 
     def ended(self, outcome: Outcome) -> None:
         """Its line goes; a failure leaves one above the display."""

@@ -11,18 +11,18 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from experiments.batch_pool import BatchPool, LaunchBatch
 from experiments.display import first_line, watcher
 from experiments.errors import LavitError
-from experiments.launch import HerePool, JobId, Outcome, Pool, check_store, run_graph, waves
+from experiments.failures import classify
+from experiments.launch import JobId, Outcome, check_store, run_graph
 from experiments.plan import Plan, Run, StageJob
+from experiments.pool import HerePool, Pool
 from experiments.store import LOG, TRACEBACK, Store
-
-#: Runs a batch of request files, somehow; what it returns is not believed.
-LaunchBatch = Callable[[Sequence[Path]], None]
 
 
 @dataclass
@@ -56,60 +56,30 @@ class Launch:
         return sum(outcome.status == "ran" for outcome in self.outcomes.values())
 
 
-def run_jobs(plan: Plan, pool: Pool | None = None, quiet: bool = False) -> Launch:
-    """Run what is missing of a plan on a pool (in this process where none is given)."""
-    store = _prepared(plan)
+def run_jobs(plan: Plan, pool: Pool | None = None, quiet: bool = False, retry: Collection[str] | None = None) -> Launch:
+    """Run what is missing of a plan on a pool (in this process where none is given).
+
+    Args:
+        plan: what is wanted.
+        pool: where jobs run.
+        quiet: show nothing.
+        retry: kinds of failure of earlier launches (``experiments.failures``) that are tried again; None for all.
+    """
+    store = prepare(plan)
     pool = pool or HerePool()
     if any(not store.is_done(*identity) for identity in plan.jobs) and hasattr(pool, "warm"):
         pool.warm()
     look = None if quiet else watcher(store, plan.study.name)
-    outcomes = run_graph(plan.jobs, store, pool, look)
+    outcomes = run_graph(plan.jobs, store, pool, look, retry)
     return Launch.of(plan, outcomes)
 
 
-def run_waves(plan: Plan, launch: LaunchBatch) -> Launch:
-    """Run what is missing of a plan in one batch per stage, for launchers that know batches only.
-
-    What a launcher returns or raises is not believed (an out-of-memory kill raises for the whole batch): after each
-    batch the store says what is done.
-    """
-    store = _prepared(plan)
-    outcomes: dict[JobId, Outcome] = {}
-    for batch in waves(plan.jobs, plan.stages):
-        missing: list[StageJob] = []
-        for job in batch:
-            identity = (job.stage, job.key)
-            stopped = next(
-                (outcomes[n] for n in job.needs.items() if outcomes[n].status in ("failed", "blocked")), None
-            )
-            if stopped is not None:
-                outcomes[identity] = Outcome(job, "blocked", stopped.error, stopped.cause)
-            elif store.is_done(*identity):
-                outcomes[identity] = Outcome(job, "done")
-            else:
-                missing.append(job)
-        if not missing:
-            continue
-        requests = [store.write_request(job.request()) for job in missing]
-        print(f"{missing[0].stage}: {len(missing)} of {len(batch)} jobs to run", flush=True)
-        trouble = ""
-        try:
-            launch(requests)
-        except Exception as error:
-            trouble = f"{type(error).__name__}: {first_line(str(error))}"
-            print(f"{missing[0].stage}: the launcher reported {trouble}", file=sys.stderr)
-        for job in missing:
-            identity = (job.stage, job.key)
-            if store.is_done(*identity):
-                outcomes[identity] = Outcome(job, "ran")
-                continue
-            if store.failure(*identity) is None:
-                store.fail(*identity, "Lost", trouble or "the launcher returned, but the stage is not finished")
-            outcomes[identity] = Outcome(job, "failed", store.failure(*identity), identity)
-    return Launch.of(plan, outcomes)
+def run_waves(plan: Plan, launch: LaunchBatch, quiet: bool = False) -> Launch:
+    """Run what is missing of a plan in batches of what is ready, for launchers that know batches only."""
+    return run_jobs(plan, BatchPool(launch), quiet)
 
 
-def _prepared(plan: Plan) -> Store:
+def prepare(plan: Plan) -> Store:
     """Refuse what cannot work, before any work: the scale, the data, the disk; and withdraw what was altered."""
     if plan.planned_only:
         scale = next((job.scale for job in plan.jobs.values()), "?")
@@ -155,11 +125,19 @@ def failure_text(launch: Launch) -> str:
         return ""
     store = Store(launch.plan.runs_dir)
     lines = [f"{len(launch.failures)} of {len(launch.plan.runs)} runs are not complete; all others are done:"]
+    struck = [outcome for outcome in launch.outcomes.values() if outcome.status == "failed"]
+    if any(outcome.stopped for outcome in launch.outcomes.values()):
+        error = struck[0].error or {}
+        lines[0] = (
+            f"Stopped: {struck[0].job.stage} failed in the first arms with the same error, {error.get('class')} at "
+            f"{error.get('where')}, so nothing more was started. {lines[0]}"
+        )
     for run, cause in launch.failures:
         error = cause.error or {}
         folder = store.folder(cause.job.stage, cause.job.key)
         lines += [
-            f"  {run.name}: {cause.job.stage} failed: {error.get('class')}: {first_line(error.get('message', ''))}",
+            f"  {run.name}: {cause.job.stage} failed: {error.get('class')}: {first_line(error.get('message', ''))}"
+            + ("" if (kind := classify(error).name) == "bug" else f"  [{kind}]"),
             f"    {_account(folder)}",
             f"    repeat  {run.command}",
         ]

@@ -1,6 +1,7 @@
 """Forked workers: one process and one thread per job, from a server that has the heavy imports in memory.
 
-A job costs 0.02 s to start instead of six seconds of imports, and a job that dies takes nobody with it.
+A job costs 0.02 s to start instead of six seconds of imports, a job that dies takes nobody with it, and each job sees
+its own devices only.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, cast
+from typing import cast
 
 from experiments import worker
-from experiments.launch import Ended
+from experiments.devices import DeviceSlots, environment, find_devices
+from experiments.pool import Ended
 
-GRACE_S = 3.0  # between asking a worker to end and making it
+GRACE_S = 10.0  # between asking a worker to save and end, and making it
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PRELOAD = "LAVIT_PRELOAD"  # read by experiments.preload: modules to import in the server, with commas between
 QUIET = {
@@ -51,19 +53,33 @@ class _Running:
     process: ForkServerProcess
     request: Path
     started: float
+    devices: list[str]
 
 
 class ForkPool:
     """A :class:`experiments.launch.Pool` of forked workers.
 
     Args:
-        slots: jobs at once; None for as many as there are cores.
+        slots: jobs at once; None for as many as there are devices, or, without any, cores.
         timeout_s: a job that takes longer is ended and counts as failed; None for no limit.
         preload: modules to import once, in the server.
+        devices: GPUs to share out, one for each process of a job: how many, or which; None for all that are there,
+            0 for none.
     """
 
-    def __init__(self, slots: int | None = None, timeout_s: float | None = None, preload: Iterable[str] = ()) -> None:
-        self.slots = slots or cores()
+    def __init__(
+        self,
+        slots: int | None = None,
+        timeout_s: float | None = None,
+        preload: Iterable[str] = (),
+        devices: int | Sequence[int | str] | None = None,
+    ) -> None:
+        self.devices = find_devices(devices)
+        self.slots = slots or len(self.devices) or cores()
+        if self.devices:
+            self.slots = min(self.slots, len(self.devices))
+        self._device_slots = DeviceSlots(self.devices)
+        self._own_devices = bool(self.devices) or devices == 0
         self.timeout_s = timeout_s
         self._preload = tuple(dict.fromkeys(preload))
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
@@ -90,13 +106,15 @@ class ForkPool:
                 else:
                     os.environ[name] = old
 
-    def start(self, request: Path) -> None:
-        """Fork a worker for one request."""
+    def start(self, request: Path, size: int = 1) -> None:
+        """Fork a worker for one request, with as many devices of its own as it has processes."""
         self.warm()
-        process = self._context.Process(target=worker.work, args=(str(request),), name=request.parent.parent.name)
+        devices = self._device_slots.take(size)
+        arguments = (str(request), environment(devices, self._own_devices))
+        process = self._context.Process(target=worker.work, args=arguments, name=request.parent.parent.name)
         with _no_main():
             process.start()
-        self._running[process.sentinel] = _Running(process, request, time.monotonic())
+        self._running[process.sentinel] = _Running(process, request, time.monotonic(), devices)
 
     def wait(self, timeout_s: float) -> list[Ended]:
         """Workers that ended or ran out of time."""
@@ -104,23 +122,30 @@ class ForkPool:
         for sentinel in connection.wait(list(self._running), timeout_s):
             running = self._running.pop(cast(int, sentinel))
             running.process.join()
-            ended.append(_judge(running.request, running.process.exitcode))
+            self._device_slots.give_back(running.devices)
+            ended.append(judge(running.request, running.process.exitcode))
             running.process.close()
         if self.timeout_s is not None:
             ended += self._overdue(self.timeout_s)
         return ended
 
+    def working(self, request: Path) -> bool:
+        """Always: it has no queue."""
+        return True
+
     def stop(self) -> None:
-        """Ask all workers to end, and make those that do not."""
+        """Ask all workers to save and end, and make those that do not; a second Ctrl-C does not wait for them."""
         for running in self._running.values():
             running.process.terminate()
         deadline = time.monotonic() + GRACE_S
-        for running in self._running.values():
-            running.process.join(max(0.0, deadline - time.monotonic()))
-            if running.process.is_alive():
+        try:
+            for running in self._running.values():
+                running.process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for running in self._running.values():
                 running.process.kill()
                 running.process.join()
-        self._running.clear()
+            self._running.clear()
 
     def _overdue(self, limit: float) -> list[Ended]:
         now = time.monotonic()
@@ -130,7 +155,8 @@ class ForkPool:
             del self._running[sentinel]
             running.process.kill()
             running.process.join()
-            ended.append(Ended(running.request, "died", f"took longer than hydra.launcher.timeout_s={limit:g} s"))
+            self._device_slots.give_back(running.devices)
+            ended.append(Ended(running.request, "timeout", f"took longer than hydra.launcher.timeout_s={limit:g} s"))
         return ended
 
 
@@ -151,16 +177,20 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _judge(request: Path, code: int | None) -> Ended:
+def judge(request: Path, code: int | None) -> Ended:
+    """What a worker's exit code says."""
     if code == 0:
         return Ended(request, "done")
     if code == worker.HELD:
         return Ended(request, "held")
+    if code == worker.PREEMPTED:
+        return Ended(request, "preempted", "asked to stop; it saved where it was")
+    if code == worker.ORPHANED:
+        return Ended(request, "lost", "another process took its lease over")
     if code == worker.FAILED:
         return Ended(request, "failed", "the stage failed")
-    kind: Literal["died"] = "died"
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
         hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return Ended(request, kind, f"killed by signal {-code} ({name}){hint}; its last output is in log.txt")
-    return Ended(request, kind, f"the process ended with exit code {code}; its last output is in log.txt")
+        return Ended(request, "died", f"killed by signal {-code} ({name}){hint}; its last output is in log.txt")
+    return Ended(request, "died", f"the process ended with exit code {code}; its last output is in log.txt")

@@ -17,8 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from experiments import attempts
 from experiments.errors import LavitError
+from experiments.failures import place
 from experiments.lease import Lease
+from experiments.stop import StopFlag
 from experiments.store import PROGRESS, RESUME, Request, Store, read_json
 
 PROGRESS_EVERY_S = 0.5
@@ -30,10 +33,12 @@ class Progress:
     Args:
         folder: the stage's folder.
         spent: seconds of wall and CPU time that an interrupted attempt, which this one goes on from, has used.
+        stop: ends a stage that does not look at it by itself once somebody asked.
     """
 
-    def __init__(self, folder: Path, spent: tuple[float, float] = (0.0, 0.0)) -> None:
+    def __init__(self, folder: Path, spent: tuple[float, float] = (0.0, 0.0), stop: StopFlag | None = None) -> None:
         self._path = folder / PROGRESS
+        self._stop = stop or StopFlag()
         self._start = (time.monotonic() - spent[0], time.process_time() - spent[1])
         self._written = 0.0
 
@@ -43,6 +48,10 @@ class Progress:
 
     def __call__(self, step: int, total: int, metrics: dict[str, float]) -> None:
         """Note step ``step`` of ``total``; cheap enough to be called at every step."""
+        if self._stop.requested and not self._stop.looked:
+            from lavit.stages.context import Preempted
+
+            raise Preempted(f"asked to stop at step {step} of {total}")
         now = time.monotonic()
         if now - self._written < PROGRESS_EVERY_S:
             return
@@ -61,14 +70,20 @@ class Progress:
         os.replace(temporary, self._path)
 
 
-def run_stage(request_path: str | os.PathLike[str], on_lost: Callable[[], None] | None = None) -> dict[str, Any]:
+def run_stage(
+    request_path: str | os.PathLike[str],
+    on_lost: Callable[[], None] | None = None,
+    stop: StopFlag | None = None,
+) -> dict[str, Any]:
     """Make what a request file asks for, unless it is already done, and return the content of DONE.json.
 
     Args:
         request_path: ``<runs>/store/<stage>/<key>/request.yaml``.
         on_lost: called from another thread when the lease was taken over; see :class:`experiments.lease.Lease`.
+        stop: set when the stage is to save where it is and to end.
 
     Raises:
+        Preempted: the stage was asked to stop; started again, it goes on where it was.
         LeaseHeld: somebody else is making it at this moment.
         LavitError: the request, or an input that it needs, is not there.
         Exception: whatever the stage raised; FAILED.json then tells it too.
@@ -78,21 +93,36 @@ def run_stage(request_path: str | os.PathLike[str], on_lost: Callable[[], None] 
     with Lease(request.folder, on_lost) as lease:
         if (body := store.done(stage, key)) is not None:
             return body
-        progress = Progress(request.folder, _spent(request.folder))
+        stop = stop or StopFlag()
+        progress = Progress(request.folder, _spent(request.folder), stop)
         store.clear(stage, key)
+        attempts.begin(request.folder)
         try:
             inputs = _inputs(store, request)
             function = _resolve(request.run)
             _settle(request.seed)
-            context = _context(request, inputs, progress)
+            context = _context(request, inputs, progress, stop)
             progress(0, 0, {})
             function(context)
             with lease.held():
-                return store.finish(stage, key, *progress.spent())
-        except Exception as error:
+                body = store.finish(stage, key, *progress.spent())
+                attempts.end(request.folder, "done")
+                return body
+        except BaseException as error:
             if lease.mine():
-                store.fail(stage, key, type(error).__name__, str(error), traceback.format_exc())
+                _note(store, request, error, stop)
             raise
+
+
+def _note(store: Store, request: Request, error: BaseException, stop: StopFlag) -> None:
+    """Note how an attempt ended; being stopped is no failure, whichever exception it came out as."""
+    kind = type(error).__name__
+    if kind == "Preempted" or (stop.requested and not isinstance(error, Exception)):
+        attempts.end(request.folder, "preempted")
+        return
+    attempts.end(request.folder, kind)
+    if isinstance(error, Exception):
+        store.fail(request.stage, request.key, kind, str(error), traceback.format_exc(), place(error))
 
 
 def _spent(folder: Path) -> tuple[float, float]:
@@ -137,7 +167,7 @@ def _settle(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def _context(request: Request, inputs: dict[str, Path], progress: Progress) -> Any:
+def _context(request: Request, inputs: dict[str, Path], progress: Progress, stop: StopFlag) -> Any:
     from omegaconf import OmegaConf
 
     from lavit.stages.context import StageContext
@@ -152,4 +182,5 @@ def _context(request: Request, inputs: dict[str, Path], progress: Progress) -> A
         inputs=inputs,
         out=request.folder,
         progress=progress,
+        stop_requested=stop,
     )

@@ -1,35 +1,31 @@
 """From a graph of stage jobs to finished stages: each job starts as soon as what it needs is done, longest way first.
 
-The scheduler knows nothing of processes: a :class:`Pool` runs one request at a time per slot (forked workers, see
-``fork_pool.py``; this process, see :class:`HerePool`). What is finished in the store is never run again; a stage that
-another launch works on is waited for; a failed job blocks only what needs it.
+The scheduler knows nothing of processes: a :class:`experiments.pool.Pool` runs the requests. What is finished in the
+store is never run again; a stage that another launch works on is waited for; a failed job blocks only what needs it,
+and is started again where the table in ``failures.py`` says so.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from experiments.errors import LavitError
-from experiments.lease import LeaseHeld, holder
+from experiments.failures import DIED, LOST, TIMED_OUT, classify
+from experiments.lease import holder
 from experiments.plan import StageJob
-from experiments.store import DONE, Store
+from experiments.pool import Ended, Nobody, Pool, Watcher
+from experiments.pool import HerePool as HerePool
+from experiments.store import DONE, REQUEST, Store
 
 JobId = tuple[str, str]  # (stage, key)
 Status = Literal["done", "ran", "failed", "blocked"]
 POLL_S = 0.2
-
-
-@dataclass
-class Ended:
-    """How one attempt ended, as its pool saw it: done, failed (FAILED.json tells), died, or held by somebody else."""
-
-    request: Path
-    kind: Literal["done", "failed", "died", "held"]
-    message: str = ""
+_CLASS = {"died": DIED, "timeout": TIMED_OUT}
 
 
 @dataclass
@@ -42,6 +38,7 @@ class Outcome:
         error: ``{"class", "message"}`` of the failure; of a blocked job, that of the job which blocks it.
         cause: the failed job, for failed and blocked ones.
         wall_s: seconds from start to end in this launch.
+        stopped: blocked not by what it needs but by an error that would have struck every arm.
     """
 
     job: StageJob
@@ -49,82 +46,7 @@ class Outcome:
     error: dict[str, Any] | None = None
     cause: JobId | None = None
     wall_s: float = 0.0
-
-
-class Pool(Protocol):
-    """Where jobs run."""
-
-    slots: int
-
-    def start(self, request: Path) -> None:
-        """Begin one request; called only while fewer than ``slots`` are running."""
-
-    def wait(self, timeout_s: float) -> list[Ended]:
-        """Attempts that ended, waiting at most so long for the first."""
-
-    def stop(self) -> None:
-        """End what still runs, at once; finished stages stay, interrupted ones go on from their last checkpoint."""
-
-
-class Watcher(Protocol):
-    """Who looks on: a live display, plain lines, or nobody."""
-
-    def begin(self, outcomes: Mapping[JobId, Outcome], jobs: Mapping[JobId, StageJob], slots: int) -> None: ...
-    def started(self, job: StageJob) -> None: ...
-    def ended(self, outcome: Outcome) -> None: ...
-    def tick(self, running: Mapping[JobId, float]) -> None: ...
-    def close(self) -> None: ...
-
-
-class Nobody:
-    """A watcher that does not look."""
-
-    def begin(self, outcomes: Mapping[JobId, Outcome], jobs: Mapping[JobId, StageJob], slots: int) -> None:
-        """Nothing."""
-
-    def started(self, job: StageJob) -> None:
-        """Nothing."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Nothing."""
-
-    def tick(self, running: Mapping[JobId, float]) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-class HerePool:
-    """Runs jobs in this process, one after the other: for one arm, and for launchers that give us a process."""
-
-    slots = 1
-
-    def __init__(self) -> None:
-        self._ended: list[Ended] = []
-
-    def start(self, request: Path) -> None:
-        """Run the request to its end."""
-        from experiments.job import run_stage
-
-        try:
-            run_stage(request)
-        except LeaseHeld as error:
-            self._ended.append(Ended(request, "held", str(error)))
-        except Exception as error:  # FAILED.json has the traceback
-            self._ended.append(Ended(request, "failed", f"{type(error).__name__}: {error}"))
-        else:
-            self._ended.append(Ended(request, "done"))
-
-    def wait(self, timeout_s: float) -> list[Ended]:
-        """What ended since the last call."""
-        if not self._ended:
-            time.sleep(timeout_s)
-        ended, self._ended = self._ended, []
-        return ended
-
-    def stop(self) -> None:
-        """Nothing runs between two calls."""
+    stopped: bool = False
 
 
 def critical_path(jobs: Mapping[JobId, StageJob]) -> dict[JobId, float]:
@@ -180,6 +102,10 @@ class _State:
     waiting: set[JobId] = field(default_factory=set)
     running: dict[JobId, float] = field(default_factory=dict)  # since when
     elsewhere: set[JobId] = field(default_factory=set)  # another launch holds the lease
+    alone: set[JobId] = field(default_factory=set)  # to be started again with no neighbour
+    again: Counter[tuple[JobId, str]] = field(default_factory=Counter)  # (job, kind of failure) -> times started again
+    worked: set[str] = field(default_factory=set)  # stages of which a job is finished
+    bugs: dict[tuple[str, ...], list[JobId]] = field(default_factory=dict)  # same error -> jobs that it struck
 
     def ready(self) -> list[JobId]:
         """Jobs whose needs are all finished."""
@@ -187,7 +113,11 @@ class _State:
 
 
 def run_graph(
-    jobs: Mapping[JobId, StageJob], store: Store, pool: Pool, watcher: Watcher | None = None
+    jobs: Mapping[JobId, StageJob],
+    store: Store,
+    pool: Pool,
+    watcher: Watcher | None = None,
+    retry: Collection[str] | None = None,
 ) -> dict[JobId, Outcome]:
     """Run what is missing of a graph and say what became of each job.
 
@@ -196,12 +126,34 @@ def run_graph(
         store: where results go.
         pool: where jobs run.
         watcher: told of every start and end, and every :data:`POLL_S` in between.
+        retry: kinds of failure of an earlier launch that are tried again; None for all.
 
     Raises:
-        LavitError: a need is neither in the graph nor in the store.
-        KeyboardInterrupt: Ctrl-C, after the pool was stopped.
+        LavitError: a need is neither in the graph nor in the store, or a job is larger than the pool.
+        KeyboardInterrupt: Ctrl-C or a signal to stop, after the pool was stopped.
     """
     watcher = watcher or Nobody()
+    state = _begin(jobs, store, pool)
+    length = critical_path(jobs)
+    watcher.begin(state.outcomes, jobs, pool.slots)
+    if retry is not None:
+        _mark_failed(state, retry, watcher)
+    try:
+        while state.waiting or state.running or state.elsewhere:
+            _fill(state, pool, watcher, length)
+            for ended in pool.wait(POLL_S):
+                _settle(state, ended, watcher)
+            _look_elsewhere(state, watcher)
+            watcher.tick({job: since for job, since in state.running.items() if pool.working(_request(state, job))})
+    except BaseException:
+        pool.stop()
+        raise
+    finally:
+        watcher.close()
+    return {identity: state.outcomes[identity] for identity in jobs}
+
+
+def _begin(jobs: Mapping[JobId, StageJob], store: Store, pool: Pool) -> _State:
     state = _State(jobs, store)
     for identity in _in_order(jobs):
         job = jobs[identity]
@@ -215,34 +167,61 @@ def run_graph(
         if store.is_done(*identity):
             state.outcomes[identity] = Outcome(job, "done")
             state.finished.add(identity)
+            state.worked.add(job.stage)
         else:
             state.waiting.add(identity)
-    length = critical_path(jobs)
-    watcher.begin(state.outcomes, jobs, pool.slots)
-    try:
-        while state.waiting or state.running or state.elsewhere:
-            _fill(state, pool, watcher, length)
-            for ended in pool.wait(POLL_S):
-                _settle(state, ended, watcher)
-            _look_elsewhere(state, watcher)
-            watcher.tick(dict(state.running))
-    except BaseException:
-        pool.stop()
-        raise
-    finally:
-        watcher.close()
-    return {identity: state.outcomes[identity] for identity in jobs}
+            devices = getattr(pool, "devices", ())
+            if devices and job.devices > pool.slots:
+                raise LavitError(
+                    f"{job.stage}/{job.key} needs {job.devices} devices, but there are {pool.slots}.",
+                    f"devices here: {', '.join(devices)} (hydra.launcher.devices, hydra.launcher.n_jobs)",
+                )
+    return state
+
+
+def _mark_failed(state: _State, retry: Collection[str], watcher: Watcher) -> None:
+    """Leave alone what failed in an earlier launch in a way that is not to be tried again."""
+    for identity in _in_order(state.jobs):
+        error = state.store.failure(*identity) if identity in state.waiting else None
+        if error is not None and classify(error).name not in retry and holder(state.store.folder(*identity)) is None:
+            state.waiting.discard(identity)
+            _end(state, Outcome(state.jobs[identity], "failed", error, identity), watcher)
+            _block(state, identity, error, watcher)
+
+
+def _request(state: _State, identity: JobId) -> Path:
+    return state.store.folder(*identity) / REQUEST
 
 
 def _fill(state: _State, pool: Pool, watcher: Watcher, length: Mapping[JobId, float]) -> None:
+    """Start what fits; a job that ran out of memory waits until nothing runs, and has no neighbour then."""
+    if state.alone & state.running.keys():
+        return
     order = sorted(state.ready(), key=lambda identity: (-length[identity], identity))
-    for identity in order[: max(0, pool.slots - len(state.running))]:
-        job = state.jobs[identity]
-        request = state.store.write_request(job.request())
-        state.waiting.discard(identity)
-        state.running[identity] = time.monotonic()
-        watcher.started(job)
-        pool.start(request)
+    together = [identity for identity in order if identity not in state.alone]
+    if order and not together and not state.running:
+        _start(state, pool, watcher, order[0])
+        return
+    free = pool.slots - sum(_size(state, pool, identity) for identity in state.running)
+    for identity in together:
+        size = _size(state, pool, identity)
+        if size > free:
+            break  # nobody overtakes: a large job would else wait for ever
+        _start(state, pool, watcher, identity)
+        free -= size
+
+
+def _size(state: _State, pool: Pool, identity: JobId) -> int:
+    return min(state.jobs[identity].devices, pool.slots)
+
+
+def _start(state: _State, pool: Pool, watcher: Watcher, identity: JobId) -> None:
+    job = state.jobs[identity]
+    request = state.store.write_request(job.request())
+    state.waiting.discard(identity)
+    state.running[identity] = time.monotonic()
+    watcher.started(job)
+    pool.start(request, _size(state, pool, identity))
 
 
 def _settle(state: _State, ended: Ended, watcher: Watcher) -> None:
@@ -254,13 +233,47 @@ def _settle(state: _State, ended: Ended, watcher: Watcher) -> None:
         _end(state, Outcome(job, "ran", wall_s=time.monotonic() - since), watcher)
     elif ended.kind == "held":
         state.elsewhere.add(identity)
+    elif ended.kind == "preempted":
+        state.waiting.add(identity)
+        watcher.again(job, f"preempted: {ended.message}")
     else:
-        if ended.kind == "died" or store.failure(*identity) is None:
+        if ended.kind != "failed" or store.failure(*identity) is None:
             message = ended.message or "the job ended well, but its folder is not a finished stage"
-            store.fail(*identity, "Died" if ended.kind == "died" else "Lost", message)
+            store.fail(*identity, _CLASS.get(ended.kind, LOST), message)
         error = store.failure(*identity)
-        _end(state, Outcome(job, "failed", error, identity, time.monotonic() - since), watcher)
-        _block(state, identity, error, watcher)
+        if not _tried_again(state, identity, error, watcher):
+            _end(state, Outcome(job, "failed", error, identity, time.monotonic() - since), watcher)
+            _block(state, identity, error, watcher)
+            _stop_where_systematic(state, identity, error, watcher)
+
+
+def _tried_again(state: _State, identity: JobId, error: dict[str, Any] | None, watcher: Watcher) -> bool:
+    """Start a failed job again where its kind of failure has tries left."""
+    failure = classify(error)
+    if state.again[identity, failure.name] >= failure.retries:
+        return False
+    state.again[identity, failure.name] += 1
+    state.waiting.add(identity)
+    if failure.alone:
+        state.alone.add(identity)
+    watcher.again(state.jobs[identity], f"{failure.name}: {(error or {}).get('message', '')}")
+    return True
+
+
+def _stop_where_systematic(state: _State, identity: JobId, error: dict[str, Any] | None, watcher: Watcher) -> None:
+    """Start nothing more once one error, at one place, struck the first two arms of a stage that never worked."""
+    stage, where = identity[0], str((error or {}).get("where") or "")
+    if classify(error).name != "bug" or not where or stage in state.worked:
+        return
+    struck = state.bugs.setdefault((stage, str((error or {}).get("class")), where), [])
+    struck.append(identity)
+    arms = {arm for job in struck for arm in state.jobs[job].arms or [job[1]]}
+    if len(struck) < 2 or len(arms) < 2:
+        return
+    for waiting in _in_order(state.jobs):
+        if waiting in state.waiting:
+            state.waiting.discard(waiting)
+            _end(state, Outcome(state.jobs[waiting], "blocked", error, identity, stopped=True), watcher)
 
 
 def _end(state: _State, outcome: Outcome, watcher: Watcher) -> None:
@@ -268,6 +281,7 @@ def _end(state: _State, outcome: Outcome, watcher: Watcher) -> None:
     state.outcomes[identity] = outcome
     if outcome.status == "ran":
         state.finished.add(identity)
+        state.worked.add(outcome.job.stage)
     watcher.ended(outcome)
 
 
@@ -290,9 +304,3 @@ def _look_elsewhere(state: _State, watcher: Watcher) -> None:
         elif holder(state.store.folder(*identity)) is None:
             state.elsewhere.discard(identity)
             state.waiting.add(identity)
-
-
-def waves(jobs: Mapping[JobId, StageJob], stages: Sequence[str]) -> list[list[StageJob]]:
-    """The same graph as one batch per stage, for launchers that know batches only."""
-    batches = [[job for job in jobs.values() if job.stage == stage] for stage in stages]
-    return [batch for batch in batches if batch]

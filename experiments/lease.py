@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,18 @@ def holder(folder: Path) -> dict[str, Any] | None:
         if started is None or started != body.get("process_started", started):
             return None
     return body if age < STALE_S else None
+
+
+def ask_holders(folders: Iterable[Path], number: int) -> int:
+    """Send a signal to the processes of this host, other than this one, that hold these folders; returns how many."""
+    asked = 0
+    for folder in folders:
+        body = holder(folder)
+        if body and body.get("host") == socket.gethostname() and body.get("pid") not in (None, os.getpid()):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(int(body["pid"]), number)
+                asked += 1
+    return asked
 
 
 @contextmanager

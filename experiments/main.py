@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.batch_pool import BatchPool
 from experiments.compose import config_folder
 from experiments.cost import Pricing
-from experiments.driver import Launch, failure_text, finish, run_jobs, run_waves
+from experiments.driver import Launch, failure_text, finish, run_jobs
 from experiments.errors import LavitError
-from experiments.fork_pool import ForkPool
+from experiments.fork_pool import ForkPool, cores
 from experiments.launch import JobId
 from experiments.plan import Plan, StageJob, single_arm_plan
+from experiments.pool import Pool
 from experiments.union import make_plans, merge
 
 if TYPE_CHECKING:
@@ -54,22 +56,29 @@ def planned(overrides: tuple[str, ...], config_dir: Path | None = None) -> Plan:
     return merge(planned_each(overrides, config_dir))
 
 
-def run_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher) -> Launch:
+def run_study(
+    overrides: Sequence[str], config: DictConfig, launcher: Launcher, retry: Collection[str] | None = None
+) -> Launch:
     """What the study sweeper does: plan, run what is missing on ``launcher``, collect, track, report.
 
     Of several studies (`study=[a,b]`) the stages are one graph, and each is then collected and reported by itself.
+
+    Args:
+        overrides: what is asked of the study.
+        config: Hydra's config of the multirun.
+        launcher: where jobs run.
+        retry: kinds of earlier failure that are tried again; None for all.
 
     Raises:
         SystemExit: with code 1 where a run or the report is not complete, after everything else was done and told.
     """
     plan = planned(tuple(overrides), config_source(config.hydra))
     with Pricing(plan, plan.incidental) as pricing:  # in the background: the report compares prices with costs
-        if (pool := _fork_pool(launcher, plan)) is not None:
-            launch = run_jobs(plan, pool)
-        else:
-            launch = run_waves(plan, lambda batch: _launch(launcher, batch))
+        launch = run_jobs(plan, pool_of(launcher, plan), retry=retry)
         plan.remarks.extend([problem] if (problem := pricing.finish()) else [])
     plans = planned_each(tuple(overrides), config_source(config.hydra))
+    for identity, job in ((identity, job) for each in plans for identity, job in each.jobs.items()):
+        job.counts = plan.jobs[identity].counts
     parts = [launch] if len(plans) == 1 else [Launch.of(each, launch.outcomes) for each in plans]
     reported = [finish(part) for part in parts]  # all of them, whatever one of them says
     if not (launch.ok and all(reported)):
@@ -82,12 +91,21 @@ def _launch(launcher: Launcher, requests: Sequence[Path]) -> None:
     launcher.launch([[f"++job={quoted(str(request))}"] for request in requests], initial_job_idx=0)
 
 
-def _fork_pool(launcher: Any, plan: Plan) -> ForkPool | None:
-    """A pool with the fork launcher's settings; None for every other launcher."""
-    if type(launcher).__name__ != "ForkLauncher":
-        return None
+def pool_of(launcher: Any, plan: Plan) -> Pool:
+    """The pool that a Hydra launcher's settings stand for; a launcher that is not ours runs batch by batch."""
     modules = dict.fromkeys(job.run.rpartition(".")[0] for job in plan.jobs.values())
-    return ForkPool(launcher.n_jobs, launcher.timeout_s, modules)
+    kind = type(launcher).__name__
+    if kind == "ForkLauncher":
+        return ForkPool(launcher.n_jobs, launcher.timeout_s, modules, launcher.devices)
+    if kind == "RayLauncher":
+        from experiments.ray_pool import RayPool
+
+        return RayPool(launcher.n_jobs, launcher.timeout_s, launcher.address)
+    settings = {**getattr(launcher, "joblib", {}), **getattr(launcher, "params", {})}
+    parallel = int(settings.get("n_jobs") or settings.get("array_parallelism") or cores())
+    # submitit_local has no queue: it would start every job of a batch at the same moment.
+    batch = cores() if kind == "LocalLauncher" else None
+    return BatchPool(partial(_launch, launcher), parallel if parallel > 0 else cores(), batch)
 
 
 def run_arms(batch: Sequence[Sequence[str]], config: DictConfig, launcher: Launcher) -> list[JobReturn]:
@@ -101,7 +119,7 @@ def run_arms(batch: Sequence[Sequence[str]], config: DictConfig, launcher: Launc
         for identity, job in plan.jobs.items():
             graph.setdefault(identity, replace(job, runs=[])).runs.append((name, plan.runs[0].seed))
     union = replace(plans[0], jobs=graph, runs=[run for plan in plans for run in plan.runs])
-    whole = run_jobs(union, _fork_pool(launcher, union))
+    whole = run_jobs(union, pool_of(launcher, union))
     returns = []
     for overrides, plan in zip(batch, plans, strict=True):
         launch = Launch.of(plan, whole.outcomes)
@@ -134,9 +152,9 @@ def config_source(hydra_config: Any) -> Path | None:
 def app(config: DictConfig) -> None:
     """One Hydra job: the stage that its ``job`` names, or, without one, the whole arm of its overrides."""
     if request := OmegaConf.select(config, "job"):
-        from experiments.job import run_stage
+        from experiments.worker import attempt_in_log
 
-        run_stage(request)
+        attempt_in_log(request)
         return
     hydra_config = HydraConfig.get()
     run_here(hydra_config.overrides.task, config_source(hydra_config))

@@ -29,10 +29,11 @@ PROGRESS = "progress.json"
 LEASE = "LEASE.json"
 LOG = "log.txt"
 TRACEBACK = "traceback.txt"
+ATTEMPTS = "attempts.json"
 RESUME = "resume"
 REQUEST_HEAD = "# What this folder was asked to hold: the stage, its seed, what it needs, all the config it may read.\n"
 #: The engine's own files: not part of what a stage made, so never listed in DONE.json.
-OWN = frozenset({DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ".lock", RESUME})
+OWN = frozenset({DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ATTEMPTS, ".lock", RESUME})
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -215,7 +216,7 @@ class Store:
         folder = self.folder(stage, key)
         if not folder.is_dir():
             return
-        keep = {RESUME, REQUEST, LEASE, LOG, ".lock"}
+        keep = {RESUME, REQUEST, LEASE, LOG, ATTEMPTS, ".lock"}
         for path in folder.iterdir():
             if path.name in keep:  # .lock may be held by somebody who waits for the lease
                 continue
@@ -259,8 +260,8 @@ class Store:
         body = read_json(self.folder(stage, key) / FAILED)
         return body if isinstance(body, dict) else None
 
-    def fail(self, stage: str, key: str, kind: str, message: str, traceback: str = "") -> None:
-        """Note how an attempt failed, for the driver, the report and whoever comes later."""
+    def fail(self, stage: str, key: str, kind: str, message: str, traceback: str = "", where: str = "") -> None:
+        """Note how an attempt failed (``where``: the place of the error), for the driver and whoever comes later."""
         folder = self.folder(stage, key)
         if traceback:
             write_atomic(folder / TRACEBACK, traceback)
@@ -268,6 +269,7 @@ class Store:
             "class": kind,
             "message": message,
             "traceback": TRACEBACK if traceback else None,
+            "where": where,
             "time": time.time(),
         }
         write_atomic(folder / FAILED, json.dumps(body, indent=1))

@@ -87,15 +87,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"lavit: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         again = (
             "the same command goes on from there" if arguments[:1] in (["run"], ["train"]) else "nothing was changed"
         )
         print(
-            f"\nInterrupted. Finished stages are kept, unfinished ones up to their last checkpoint: {again}.",
+            f"\n{f'Ended by {stopped}' if getattr(stopped, 'code', None) else 'Interrupted'}. Finished stages are kept, unfinished ones up to their last checkpoint: {again}.",
             file=sys.stderr,
         )
-        return 130
+        return int(getattr(stopped, "code", 130))
 
 
 def _dispatch(arguments: list[str]) -> int:

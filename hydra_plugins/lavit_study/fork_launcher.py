@@ -18,13 +18,16 @@ class ForkLauncherConf:
     """`hydra.launcher.*`.
 
     Attributes:
-        n_jobs: jobs at once, one thread each; null for as many as there are cores.
+        n_jobs: jobs at once, one thread each; null for as many as there are devices, or, without any, cores.
         timeout_s: a job that takes longer is ended and counts as failed; null for no limit.
+        devices: GPUs to share out, one a process of a job: how many, or a list of them; null for all that are there,
+            0 for none. Without any, jobs share the cores.
     """
 
     _target_: str = "hydra_plugins.lavit_study.fork_launcher.ForkLauncher"
     n_jobs: int | None = None
     timeout_s: float | None = None
+    devices: Any = None
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="fork", node=ForkLauncherConf, provider="lavit")
@@ -33,9 +36,10 @@ ConfigStore.instance().store(group="hydra/launcher", name="fork", node=ForkLaunc
 class ForkLauncher(Launcher):
     """Runs the stages of all jobs of a batch as one graph: what two jobs share is made once."""
 
-    def __init__(self, n_jobs: int | None = None, timeout_s: float | None = None) -> None:
+    def __init__(self, n_jobs: int | None = None, timeout_s: float | None = None, devices: Any = None) -> None:
         self.n_jobs = n_jobs
         self.timeout_s = timeout_s
+        self.devices = devices
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before :meth:`launch`."""

@@ -17,10 +17,12 @@ class StudySweeperConf:
     Attributes:
         overrides: what is asked of the study, where that is not the command line's own overrides: `lavit run` puts
             it here, because a study takes keys that a plain composition refuses (study.until, an axis' level).
+        retry: kinds of failure of earlier launches that are tried again (`lavit run --retry`); null for all.
     """
 
     _target_: str = "hydra_plugins.lavit_study.study_sweeper.StudySweeper"
     overrides: list[str] | None = None
+    retry: str | None = None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="lavit")
@@ -29,8 +31,9 @@ ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySwee
 class StudySweeper(Sweeper):
     """Plans the study that the overrides name, runs what is missing on the launcher, then collects and reports."""
 
-    def __init__(self, overrides: list[str] | None = None) -> None:
+    def __init__(self, overrides: list[str] | None = None, retry: str | None = None) -> None:
         self.overrides = overrides
+        self.retry = retry
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before :meth:`sweep`."""
@@ -44,7 +47,9 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study; ends with exit code 1 where a run is not complete."""
+        from experiments.failures import parse_retry
         from experiments.main import run_study
 
         assert self.config is not None
-        return run_study(arguments if self.overrides is None else list(self.overrides), self.config, self.launcher)
+        overrides = arguments if self.overrides is None else list(self.overrides)
+        return run_study(overrides, self.config, self.launcher, parse_retry(self.retry))

@@ -63,17 +63,26 @@ def test_batches_of_any_launcher_give_the_same_as_the_graph(plan, tmp_path):
 
 
 def test_a_launcher_that_raises_loses_nothing_that_was_finished(plan, capsys):
-    def batch(requests):
-        for request in requests[:-1]:
-            run_stage(request)
-        if len(requests) > 1:
-            raise RuntimeError("a node went away")
-        run_stage(requests[0])
+    """Its batch counts as lost where it is not done: twice more, then it is marked."""
+    wanted = plan("study.until=tokenizer")
+    doomed = next(key for stage, key in wanted.jobs if stage == "tokenizer")
+    sent = []
 
-    launch = run_waves(plan("study.until=tokenizer"), batch)
-    assert [outcome.status for outcome in launch.outcomes.values()].count("ran") == 6
+    def batch(requests):
+        sent.extend(request.parent.name for request in requests)
+        for request in requests:
+            if request.parent.name != doomed:
+                run_stage(request)
+        if any(request.parent.name == doomed for request in requests):
+            raise RuntimeError("a node went away")
+
+    launch = run_waves(wanted, batch)
+    assert [outcome.status for outcome in launch.outcomes.values()].count("ran") == 7
+    assert sent.count(doomed) == 3
+    assert max(sent.count(name) for name in sent if name != doomed) == 1
     assert not launch.ok
     assert "a node went away" in failure_text(launch)
+    assert "[lost]" in failure_text(launch)
 
 
 def test_a_failed_arm_is_named_with_the_command_that_repeats_it(tmp_path):
