@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.batch_pool import BatchPool
 from experiments.compose import config_folder
 from experiments.cost import Pricing
-from experiments.driver import Launch, failure_text, finish, run_jobs
+from experiments.driver import Launch, failure_text, finish, prepare, run_jobs
 from experiments.errors import LavitError
 from experiments.fork_pool import ForkPool, cores
 from experiments.launch import JobId
@@ -84,6 +84,20 @@ def run_study(
     if not (launch.ok and all(reported)):
         raise SystemExit(1)
     return launch
+
+
+def chain_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher) -> list[str]:
+    """What the study sweeper does under ``--chain``: submit the study to Slurm and return the job numbers."""
+    if type(launcher).__name__ != "SlurmLauncher":
+        raise LavitError(
+            "--chain submits to Slurm: it needs hydra/launcher=submitit_slurm", "pip install 'lavit-lab[slurm]'"
+        )
+    from experiments.chain import submit_chain
+
+    folder = config_source(config.hydra)
+    plan = planned(tuple(overrides), folder)
+    prepare(plan)
+    return submit_chain(plan, OmegaConf.to_container(config.hydra.launcher, resolve=True), folder)
 
 
 def _launch(launcher: Launcher, requests: Sequence[Path]) -> None:

@@ -88,14 +88,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lavit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
-        again = (
-            "the same command goes on from there" if arguments[:1] in (["run"], ["train"]) else "nothing was changed"
-        )
+        goes_on = arguments[:1] in (["run"], ["train"])
+        again = "the same command goes on from there" if goes_on else "nothing was changed"
+        code = getattr(stopped, "code", 130)  # of a signal, see experiments/stop.py
         print(
-            f"\n{f'Ended by {stopped}' if getattr(stopped, 'code', None) else 'Interrupted'}. Finished stages are kept, unfinished ones up to their last checkpoint: {again}.",
+            f"\n{'Interrupted' if code == 130 else f'Ended by {stopped}'}. Finished stages are kept, unfinished ones up "
+            f"to their last checkpoint: {again}.",
             file=sys.stderr,
         )
-        return int(getattr(stopped, "code", 130))
+        return int(code)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry",
         metavar="KINDS",
-        help="kinds of earlier failure that are tried again: bug, oom, nan, timeout, lost; failed (all, the default), none",
+        help="what failed earlier and is tried again: bug, oom, nan, timeout, lost; failed (all, the default) or none",
     )
     parser.add_argument(
         "--chain",

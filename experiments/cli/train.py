@@ -32,8 +32,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from experiments.cli.studies import config_dir, split
     from experiments.main import run_here, start_hydra
     from experiments.metrics_table import metrics_table
+    from experiments.stop import end_on_signals
 
     folder = config_dir(arguments)
+    end_on_signals()
     if arguments.multirun:
         start_hydra(["-m", *arguments.overrides], folder)
         return 0

@@ -18,11 +18,13 @@ class StudySweeperConf:
         overrides: what is asked of the study, where that is not the command line's own overrides: `lavit run` puts
             it here, because a study takes keys that a plain composition refuses (study.until, an axis' level).
         retry: kinds of failure of earlier launches that are tried again (`lavit run --retry`); null for all.
+        chain: submit the study to Slurm as arrays that wait for each other (`lavit run --chain`).
     """
 
     _target_: str = "hydra_plugins.lavit_study.study_sweeper.StudySweeper"
     overrides: list[str] | None = None
     retry: str | None = None
+    chain: bool = False
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="lavit")
@@ -31,9 +33,10 @@ ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySwee
 class StudySweeper(Sweeper):
     """Plans the study that the overrides name, runs what is missing on the launcher, then collects and reports."""
 
-    def __init__(self, overrides: list[str] | None = None, retry: str | None = None) -> None:
+    def __init__(self, overrides: list[str] | None = None, retry: str | None = None, chain: bool = False) -> None:
         self.overrides = overrides
         self.retry = retry
+        self.chain = chain
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before :meth:`sweep`."""
@@ -48,8 +51,10 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study; ends with exit code 1 where a run is not complete."""
         from experiments.failures import parse_retry
-        from experiments.main import run_study
+        from experiments.main import chain_study, run_study
 
         assert self.config is not None
         overrides = arguments if self.overrides is None else list(self.overrides)
+        if self.chain:
+            return chain_study(overrides, self.config, self.launcher)
         return run_study(overrides, self.config, self.launcher, parse_retry(self.retry))
