@@ -97,7 +97,7 @@ def _read_key_axis(name: str, body: dict[Any, Any], composer: Composer, complain
         text = level_name(value)
         if text in levels:
             raise complain(f"{where}.levels", f"the level '{text}' is there twice", "name each level once")
-        levels[text] = (write_override(key, value),)
+        levels[text] = (_override(key, value, f"{where}.levels", complain),)
     return Axis(name, levels, kind="key", key=key)
 
 
@@ -140,12 +140,23 @@ def _read_paired_axis(name: str, body: dict[Any, Any], composer: Composer, compl
 
 def _set(key: str, value: Any, where: str, composer: Composer, complain: Complaint) -> str:
     if not composer.is_group(key):
-        return write_override(key, value)
+        return _override(key, value, f"{where}.levels", complain)
     known = composer.options(key)
     if level_name(value) not in known or isinstance(value, bool):
         hint = BOOLEANS if isinstance(value, bool) else did_you_mean(level_name(value), known)
         raise complain(f"{where}.levels", f"there is no level {value!r} in the config group '{key}'", hint)
     return f"{key}={level_name(value)}"
+
+
+def _override(key: str, value: Any, where: str, complain: Complaint) -> str:
+    text = write_override(key, value)
+    try:
+        parse_overrides([text])
+    except LavitError as error:
+        raise complain(
+            where, f"{value!r} cannot be written as a value", "write text, a number, a list or a map"
+        ) from error
+    return text
 
 
 def _pair_name(values: Any) -> str:

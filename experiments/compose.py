@@ -101,7 +101,8 @@ class Composer:
     def read_file(self, group: str, option: str) -> tuple[dict[Any, Any], list[str]]:
         """One file by itself, before composition: its keys and values, and the files that its defaults list names."""
         found = self._repo.load_config(f"{group}/{option}")
-        body = OmegaConf.to_container(found.config, resolve=False) if found is not None else {}
+        assert found is not None, f"no {group}/{option}"
+        body = OmegaConf.to_container(found.config, resolve=False)
         names = [default.path for default in (found.defaults_list or []) if isinstance(default, ConfigDefault)]
         return (body if isinstance(body, dict) else {}), [str(name) for name in names if name != "_self_"]
 
@@ -123,7 +124,10 @@ class Composer:
                 ConfigLoaderImpl._apply_overrides_to_config([override], config)
             except (HydraException, OmegaConfBaseException) as error:
                 reason = str(error.__cause__ or error).splitlines()[0]
-                raise LavitError(f"the override '{override.input_line}' cannot be applied: {reason}") from error
+                raise LavitError(
+                    f"the override '{override.input_line}' cannot be applied: {reason}",
+                    "write KEY=VALUE for a key that the config has (`+KEY=VALUE` for a new one)",
+                ) from error
         return config
 
     def resolved(self, overrides: Sequence[str], seed: int) -> tuple[dict[str, Any], bool]:
@@ -208,9 +212,11 @@ class Composer:
                     repo=self._repo,
                 )
             except yaml.YAMLError as error:
-                mark = getattr(error, "problem_mark", None)
-                where = f"{mark.name}, line {mark.line + 1}" if mark is not None else str(self.config_dir)
-                raise LavitError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
+                problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+                raise LavitError(
+                    f"{_where(error) or self.config_dir}: not YAML: {problem}",
+                    "a list is [A, B], a map {KEY: VALUE}, and text with a colon or a comma has quotes",
+                ) from error
             except RecursionError as error:
                 raise LavitError(
                     f"the config in {self.config_dir} with {' '.join(cache_key) or 'no override'} never ends",
@@ -239,7 +245,10 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     except (InterpolationResolutionError, OmegaConfBaseException) as error:
         key = getattr(error, "full_key", None)
         reason = str(error).splitlines()[0]
-        raise LavitError(f"the config key '{key}' refers to something that is not there: {reason}") from error
+        raise LavitError(
+            f"the config key '{key}' refers to something that is not there: {reason}",
+            "name a key that the config has in ${...}, or write the value itself",
+        ) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
@@ -268,11 +277,23 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, tree
 
 
+def _where(error: yaml.YAMLError) -> str:
+    """File and place of a YAML error, as far as it tells them."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"{mark.name}, line {mark.line + 1}"
+    name, position = getattr(error, "name", None), getattr(error, "position", None)
+    return f"{name}, character {position}" if name is not None else ""
+
+
 def _check_value_override(override: Override, config: DictConfig) -> None:
     """Refuse a key that is not there and a value of another kind than the one that it replaces."""
     key = override.key_or_group
     if override.package is not None:
-        raise LavitError(f"'{override.input_line}' chooses from a config group, but there is no group '{key}'")
+        raise LavitError(
+            f"'{override.input_line}' chooses from a config group, but there is no group '{key}'",
+            "write KEY=VALUE; a package (@) is for config groups only",
+        )
     if override.is_add() or override.is_force_add():
         return
     node: Any = config
@@ -295,7 +316,8 @@ def _check_value_override(override: Override, config: DictConfig) -> None:
     if _kind(node) not in (_kind(new), "text"):
         raise LavitError(
             f"'{override.input_line}': {key} is {_KINDS[_kind(node)]} (now {_shown(node)}), "
-            f"not {_KINDS[_kind(new)]} like {_shown(new)}"
+            f"not {_KINDS[_kind(new)]} like {_shown(new)}",
+            f"write {_KINDS[_kind(node)]} there",
         )
 
 

@@ -194,7 +194,9 @@ def _apply(node: dict[Any, Any], changes: Iterable[Any], complain: Complaint) ->
             place = place.setdefault(part, {})
         if not isinstance(place, dict):
             raise complain(
-                override.key_or_group[6:], f"'{override.input_line}' points into what is not a group of keys"
+                override.key_or_group[6:],
+                f"'{override.input_line}' points into what is not a group of keys",
+                "set the key above it as a whole: study.KEY={...}",
             )
         if override.is_delete():
             place.pop(last, None)
@@ -264,7 +266,7 @@ def _positive(value: Any, key: str, complain: Complaint) -> float | None:
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-        raise complain(key, f"{value!r} is not a number above zero")
+        raise complain(key, f"{value!r} is not a number above zero", "write a number above zero, or take the key out")
     return float(value)
 
 
@@ -282,7 +284,7 @@ def _family(value: Any, complain: Complaint) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         raise complain("family", f"{value!r} is not a list of arm names", "for example [regime=adapter, llm=frozen]")
     if len(set(value)) != len(value):
-        raise complain("family", f"{value!r} names an arm twice")
+        raise complain("family", f"{value!r} names an arm twice", "name each once")
     return tuple(value)
 
 

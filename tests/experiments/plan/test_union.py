@@ -23,7 +23,7 @@ def test_each_study_is_what_it_is_by_itself(shared_conf: Path) -> None:
     for plan, name in zip(together, ["quickstart", "lavit_paper"], strict=True):
         alone = make_plan(
             [f"study={name}", "scale=smoke", "study.seeds=2"],
-            conf_runs(shared_conf),
+            runs_dir=shared_conf.parent / "runs",
             config_dir=shared_conf,
             count=False,
         )
