@@ -1,8 +1,8 @@
 """A study that starts from another one, by Hydra's own defaults list: `defaults: [lavit_paper, _self_]`.
 
 Hydra merges the files key by key: a list replaces the inherited list whole, a map is merged into the inherited map,
-and there is no way to take a key of a map away. So here an axis or a named arm that such a file sets to null is
-removed; and the name, which is also that of the folder, is never inherited.
+and there is no way to take a key of a map away. So here an axis, a named arm or a level of `default` that such a file
+sets to null is removed; and the name, which is also that of the folder, is never inherited.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from experiments.compose import Composer
 from experiments.errors import Complaint
 
-_MAPS = ("axes", "arms")  # whose entries null removes
+_MAPS = ("axes", "arms", "default")  # whose entries null removes
 
 
 def drop_removed(node: dict[Any, Any], name: str, composer: Composer) -> None:

@@ -135,7 +135,7 @@ def _compose(composer: Composer, name: str, file: str) -> DictConfig:
     try:
         return composer.compose([f"study={name}"])
     except LavitError as error:
-        if "merge" in error.message and (key := clash(name, composer)) is not None:
+        if "annot merge" in error.message and (key := clash(name, composer)) is not None:
             raise LavitError(
                 f"{file}: {key}: a list where the inherited study has a map, or a map where it has a list",
                 f"write it in the same form, or set {key} to null and write yours under a name of its own",

@@ -50,7 +50,7 @@ HEIR = """\
 defaults: [rich, _self_]
 question: And what is inherited?
 axes: {budget: null, rate: {levels: [0.1, 0.2, 0.3]}}
-default: {regime: unified}
+default: {regime: unified, budget: null}
 arms: {large: null}
 seeds: 1
 """
