@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -279,18 +281,9 @@ def test_named_arms_join_any_design(desk: Desk) -> None:
 
 
 def test_four_axes_in_fifteen_lines(desk: Desk) -> None:
-    text = """\
-name: NAME
-question: Which of LaVIT's choices carry its quality?
-design: full
-axes:
-  regime: [unified, adapter]
-  target: {key: target, levels: [discrete, continuous], only_if: {regime: unified}}
-  tokens: [dynamic, pooled, fixed]
-  llm: [unfrozen, frozen]
-seeds: 3
-headline: caption/CIDEr
-"""
+    page = (Path(__file__).parents[3] / "docs" / "study-files.md").read_text()
+    text = next(block for block in re.findall(r"```yaml\n(.*?)```", page, re.S) if "four_axes" in block)
     assert len(text.splitlines()) <= 15
-    study, _ = desk.read(text.replace("name: NAME\n", ""))
-    assert len(expand(study).arms) == 3 * 3 * 2
+    plan = desk.plan(text.replace("name: four_axes\n", ""))
+    assert len(plan.study.axes) == 4
+    assert f"Its plan has {len(plan.design.arms)} arms" in page
