@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import attempts
+from experiments.distributed import run_group
 from experiments.errors import LavitError
 from experiments.failures import place
 from experiments.lease import Lease
@@ -41,10 +42,11 @@ class Progress:
         self._stop = stop or StopFlag()
         self._start = (time.monotonic() - spent[0], time.process_time() - spent[1])
         self._written = 0.0
+        self.ranks_s = 0.0  # CPU seconds of the processes that do the work where this one only watches them
 
     def spent(self) -> tuple[float, float]:
         """Wall and CPU seconds so far, earlier attempts included."""
-        return time.monotonic() - self._start[0], time.process_time() - self._start[1]
+        return time.monotonic() - self._start[0], time.process_time() - self._start[1] + self.ranks_s
 
     def __call__(self, step: int, total: int, metrics: dict[str, float]) -> None:
         """Note step ``step`` of ``total``; cheap enough to be called at every step."""
@@ -98,12 +100,12 @@ def run_stage(
         store.clear(stage, key)
         attempts.begin(request.folder)
         try:
-            inputs = _inputs(store, request)
-            function = _resolve(request.run)
-            _settle(request.seed)
-            context = _context(request, inputs, progress, stop)
+            inputs = find_inputs(store, request)
             progress(0, 0, {})
-            function(context)
+            if request.devices > 1:
+                run_group(request, progress, stop)
+            else:
+                call_stage(request, inputs, progress, stop)
             with lease.held():
                 body = store.finish(stage, key, *progress.spent())
                 attempts.end(request.folder, "done")
@@ -125,6 +127,15 @@ def _note(store: Store, request: Request, error: BaseException, stop: StopFlag) 
         store.fail(request.stage, request.key, kind, str(error), traceback.format_exc(), place(error))
 
 
+def call_stage(
+    request: Request, inputs: dict[str, Path], progress: Progress, stop_requested: Callable[[], bool]
+) -> None:
+    """Run the stage's function in this process."""
+    function = _resolve(request.run)
+    _settle(request.seed)
+    function(_context(request, inputs, progress, stop_requested))
+
+
 def _spent(folder: Path) -> tuple[float, float]:
     """Time used by the attempt that is gone on from: only where there is something to go on from."""
     body = read_json(folder / PROGRESS)
@@ -133,7 +144,8 @@ def _spent(folder: Path) -> tuple[float, float]:
     return float(body.get("wall_s", 0.0)), float(body.get("cpu_s", 0.0))
 
 
-def _inputs(store: Store, request: Request) -> dict[str, Path]:
+def find_inputs(store: Store, request: Request) -> dict[str, Path]:
+    """Finished folder of each stage that a request needs."""
     folders = {}
     for stage, key in request.needs.items():
         if not store.is_done(stage, key):
@@ -167,7 +179,7 @@ def _settle(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def _context(request: Request, inputs: dict[str, Path], progress: Progress, stop: StopFlag) -> Any:
+def _context(request: Request, inputs: dict[str, Path], progress: Progress, stop_requested: Callable[[], bool]) -> Any:
     from omegaconf import OmegaConf
 
     from lavit.stages.context import StageContext
@@ -182,5 +194,5 @@ def _context(request: Request, inputs: dict[str, Path], progress: Progress, stop
         inputs=inputs,
         out=request.folder,
         progress=progress,
-        stop_requested=stop,
+        stop_requested=stop_requested,
     )

@@ -16,6 +16,7 @@ from experiments.codeversion import CodeVersions, targets
 from experiments.compose import Composer, parse_overrides
 from experiments.cost import add_counts, add_probes
 from experiments.design import Arm, Design, expand, full_size
+from experiments.trainer import devices_of
 from experiments.errors import LavitError, did_you_mean
 from experiments.key import apply_canonical, digest, nest, select, stage_key, without
 from experiments.match import match_arms, matched_arms
@@ -183,6 +184,7 @@ class Planner:
             if job is None:
                 config = nest({name: arm.subtrees[name] for name in reads})
                 job = StageJob(spec.name, key, spec.run, config, seed or 0, needs, code, arm.scale, run.overrides)
+                job.devices = devices_of(config, spec.name)
                 plan.jobs[spec.name, key] = job
             job.runs.append((run.arm, run.seed))
         plan.runs.append(run)

@@ -78,6 +78,7 @@ class Request:
         seed: the stage's seed (0 where it is not seeded).
         config: the subtrees that the stage may read, as plain data.
         needs: key of each stage that this one needs.
+        devices: processes that train it together.
         store: where the inputs lie and the output goes; it follows from the file's own place.
     """
 
@@ -88,6 +89,7 @@ class Request:
     config: dict[str, Any]
     needs: dict[str, str]
     store: Store
+    devices: int = 1
 
     @property
     def folder(self) -> Path:
@@ -108,6 +110,7 @@ class Request:
                 config=body["config"],
                 needs=body["needs"],
                 store=Store(path.parents[3]),
+                devices=int(body.get("devices", 1)),
             )
         except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, IndexError) as error:
             raise LavitError(

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import LlamaForCausalLM
 
 from lavit.build import build
@@ -113,13 +114,16 @@ class LaVIT(nn.Module):
         logits = self.llm.lm_head(hidden[batch.text_at])
         return F.cross_entropy(logits, batch.text_ids, reduction="none") * batch.text_weights
 
-    def visual_loss(self, hidden_PW: Tensor, rows_P: Tensor, store: VisualStore) -> tuple[Tensor, dict[str, Tensor]]:
+    def visual_loss(
+        self, hidden_PW: Tensor, rows_P: Tensor, store: VisualStore, total: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the images that are written.
 
         Args:
             hidden_PW: the hidden states that predict, image after image.
             rows_P: row of ``store`` that each of them predicts, -1 where the image ends.
             store: the visual tokens.
+            total: see :meth:`lavit.model.visual_head.VisualHead.loss`.
         """
         assert self.head is not None, "this arm has no visual loss"
         ends = rows_P < 0
@@ -130,7 +134,7 @@ class LaVIT(nn.Module):
         last = torch.full_like(place, -1)
         last[1:] = place[:-1]
         last[starts] = -1
-        return self.head.loss(hidden_PW, place, last, store.codes_M[keep], store.vectors_MD[keep])
+        return self.head.loss(hidden_PW, place, last, store.codes_M[keep], store.vectors_MD[keep], total)
 
 
 def build_lavit(
@@ -200,5 +204,6 @@ def weights_hash(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        gathered = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        digest.update(gathered.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

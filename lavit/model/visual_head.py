@@ -9,6 +9,8 @@ Shapes: P predictions, W width of the LLM, D code dimension, K codes, L places (
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -178,7 +180,13 @@ class VisualHead(nn.Module):
         return logits.masked_fill(forbidden, float("-inf"))
 
     def loss(
-        self, hidden_PW: Tensor, place_P: Tensor, last_place_P: Tensor, codes_P: Tensor, vectors_PD: Tensor
+        self,
+        hidden_PW: Tensor,
+        place_P: Tensor,
+        last_place_P: Tensor,
+        codes_P: Tensor,
+        vectors_PD: Tensor,
+        total: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch of predictions.
 
@@ -187,15 +195,22 @@ class VisualHead(nn.Module):
             place_P: place to be predicted, ``places`` where the image ends.
             last_place_P: place of the token before, -1 at the start.
             codes_P, vectors_PD: the token to be predicted; ignored where the image ends.
+            total: sums a tensor over the processes that share a batch, if any: means are then this share's part of
+                the whole batch's mean, so that they add up to it.
         """
-        metrics: dict[str, Tensor] = {}
-        total = hidden_PW.new_zeros(())
-        if self.place_head is not None:
-            place_loss = F.cross_entropy(self.place_logits(hidden_PW, last_place_P), place_P)
-            metrics["place"] = place_loss.detach()
-            total = total + place_loss
         real = place_P < self.places
+        of_places, of_tokens = 1.0, 1.0
+        if total is not None:
+            counts = torch.tensor([len(place_P), int(real.sum())], dtype=torch.float64)
+            of_places, of_tokens = (counts / total(counts)).tolist()
+        metrics: dict[str, Tensor] = {}
+        loss = hidden_PW.new_zeros(())
+        if self.place_head is not None:
+            place_loss = F.cross_entropy(self.place_logits(hidden_PW, last_place_P), place_P) * of_places
+            metrics["place"] = place_loss.detach()
+            loss = loss + place_loss
         hidden = self.token_hidden(hidden_PW[real], place_P[real])
         token_loss, quality = self.target.loss(hidden, codes_P[real], vectors_PD[real])
+        token_loss, quality = token_loss * of_tokens, quality * of_tokens
         metrics["token"], metrics["token_quality"] = token_loss.detach(), quality.detach()
-        return total + token_loss, metrics
+        return loss + token_loss, metrics

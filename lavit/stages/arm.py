@@ -18,13 +18,16 @@ from torch import Tensor
 import lavit.tokenizer
 from lavit.build import locate
 from lavit.data import build
+from lavit.errors import LavitError
 from lavit.language import TextTokenizer, load_llm
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.lavit import LaVIT, build_lavit
 from lavit.model.vision_language import answer_questions, write_captions
 from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, buckets, collate
+from lavit.stages import processes
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
+from lavit.stages.strategies import whole
 from lavit.stages.training import StageModule, step_generator
 
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
@@ -51,6 +54,7 @@ class ArmModule(StageModule):
         self.store = VisualStore.load(context.inputs["tokenizer"] / "tokens-train.safetensors")
         self.val_store = VisualStore.load(context.inputs["tokenizer"] / "tokens-val.safetensors")
         self.weights = config.train.weights
+        check_shares(config)
         size = len(self.store)
         self.order = [DataOrder(size, context.seed, purpose) for purpose in range(4)]
         self.out: Path = context.out
@@ -61,13 +65,16 @@ class ArmModule(StageModule):
     # -- data ---------------------------------------------------------------------------------------------------
 
     def batch(self, step: int) -> list[SequenceBatch]:
-        """The step's sequences, in batches of similar length."""
+        """This process' share of the step's sequences, in batches of similar length.
+
+        Every process makes all of them, so that draws and loss weights are those of the whole batch.
+        """
         train = self.config.train
-        parts = self.caption_sequences(step, train.captions)
+        parts = processes.share(self.caption_sequences(step, train.captions))
         if self.model.head is not None:
-            parts += self.generation_sequences(step, train.generation)
-        parts += self.question_sequences(step, train.questions, train.per_image)
-        parts += self.text_sequences(step, train.text)
+            parts += processes.share(self.generation_sequences(step, train.generation))
+        parts += processes.share(self.question_sequences(step, train.questions, train.per_image))
+        parts += processes.share(self.text_sequences(step, train.text))
         return [collate(bucket) for bucket in buckets(parts, train.bucket_overhead)]
 
     def caption_sequences(self, step: int, count: int) -> list[Sequence]:
@@ -111,6 +118,7 @@ class ArmModule(StageModule):
         store = self.store.pin(self.device)
         text = torch.zeros((), device=self.device)
         predicting, rows = [], []
+        counts = torch.zeros(4, dtype=torch.float64)
         for part in batch:
             part = part.to(self.device)
             hidden = self.model.hidden(part, store)
@@ -118,11 +126,13 @@ class ArmModule(StageModule):
                 text = text + self.model.text_loss(hidden, part).sum()
             predicting.append(hidden[part.predict_at])
             rows.append(part.predict_row)
-            self.count(part)
+            counts += self.count(part)
+        self.counts += processes.total(counts).to(self.device)
         metrics: dict[str, Any] = {"text": text.detach()}
         if self.model.head is None:
             return text, metrics
-        visual, parts = self.model.visual_loss(torch.cat(predicting), torch.cat(rows), store)
+        total = processes.total if processes.size() > 1 else None
+        visual, parts = self.model.visual_loss(torch.cat(predicting), torch.cat(rows), store, total)
         metrics |= {f"visual_{name}": value for name, value in parts.items()}
         return text + self.weights.generation * visual, metrics
 
@@ -151,8 +161,8 @@ class ArmModule(StageModule):
 
     # -- ledger -------------------------------------------------------------------------------------------------
 
-    def count(self, part: SequenceBatch) -> None:
-        """Add a batch to the counts; they are a buffer, so an interrupted stage goes on counting where it stopped."""
+    def count(self, part: SequenceBatch) -> Tensor:
+        """Positions, text tokens, visual positions and FLOPs of a batch; whole numbers, so sums are exact."""
         model, llm = self.model, self.model.llm
         factor = TRAINED if next(llm.parameters()).requires_grad else TRAVERSED
         body = sum(p.numel() for p in llm.model.layers.parameters())
@@ -165,11 +175,7 @@ class ArmModule(StageModule):
             per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
             flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
             flops += dense_flops(model.vector_in.weight.numel(), len(part.generated_at), TRAINED)
-        self.counts += torch.tensor(
-            [part.positions, len(part.text_at), len(part.predict_at), flops],
-            dtype=torch.float64,
-            device=self.device,
-        )
+        return torch.tensor([part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64)
 
     def cumulative(self) -> dict[str, float]:
         """Training FLOPs of the arm so far, a cool-down's trunk included."""
@@ -212,10 +218,23 @@ class ArmModule(StageModule):
         answers = answer_questions(self.model, self.builder, self.val_store, rows, [q.text for q in questions])
         for i, q, text in zip(images, questions, answers, strict=True):
             lines.append({**common, "benchmark": "vqa", "index": int(i), "question_id": q.id, "prediction": text})
-        with open(self.out / "validation.jsonl", "a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+        if processes.first():
+            with open(self.out / "validation.jsonl", "a") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
         right = [q.answer.lower() == text for q, text in zip(questions, answers, strict=True)]
         return {"vqa/accuracy": float(np.mean(right))}
+
+
+def check_shares(config: DictConfig) -> None:
+    """Raise unless every process gets a sequence of each kind that a step has."""
+    kinds = ["captions", "questions", "text", *(["generation"] if config.regime.generation else [])]
+    for kind in kinds:
+        if 0 < config.train[kind] < processes.size():
+            raise LavitError(
+                f"train.{kind}={config.train[kind]} sequences a step cannot be shared by "
+                f"trainer.devices={processes.size()}",
+                f"raise train.{kind} (scale.train.{kind}), or lower trainer.devices",
+            )
 
 
 def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
@@ -237,8 +256,11 @@ def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
 
 
 def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
-    """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``."""
-    save_file({n: t.contiguous() for n, t in module.model.state_dict().items()}, context.out / "model.safetensors")
+    """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``; called by every process."""
+    weights = {name: whole(tensor).contiguous() for name, tensor in module.model.state_dict().items()}
+    if not processes.first():
+        return
+    save_file(weights, context.out / "model.safetensors")
     parts = ("regime", "target", "llm", "connector")
     config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")

@@ -10,6 +10,7 @@ from lavit.model.lavit import weights_hash
 from lavit.stages.arm import ArmModule, finish_arm
 from lavit.stages.context import StageContext
 from lavit.stages.pretrain import check_frozen, optimizer_of
+from lavit.stages.processes import TrainerConfig
 from lavit.stages.training import fit
 
 
@@ -32,6 +33,8 @@ def run(context: StageContext) -> None:
         validate_at=[steps],
         warm_start=trunk / "state.safetensors",
         precision=context.config.train.precision,
+        trainer_config=TrainerConfig.of(context.config.trainer),
+        workers=context.config.train.workers,
     )
     check_frozen(module, before)
     finish_arm(module, context, steps)

@@ -9,6 +9,7 @@ import torch
 from lavit.model.lavit import weights_hash
 from lavit.stages.arm import ArmModule, finish_arm
 from lavit.stages.context import StageContext
+from lavit.stages.processes import TrainerConfig
 from lavit.stages.training import OptimizerConfig, TrainingError, fit, save_state
 
 
@@ -41,7 +42,16 @@ def run(context: StageContext) -> None:
         save_state(state, module, optimizer, steps)
 
     points = curve_points(steps, context.config.train.curve.points)
-    precision = context.config.train.precision
-    fit(module, context, steps, optimizer_of(context), validate_at=points, precision=precision, on_finish=keep)
+    fit(
+        module,
+        context,
+        steps,
+        optimizer_of(context),
+        validate_at=points,
+        precision=context.config.train.precision,
+        on_finish=keep,
+        trainer_config=TrainerConfig.of(context.config.trainer),
+        workers=context.config.train.workers,
+    )
     check_frozen(module, before)
     finish_arm(module, context, steps)

@@ -93,7 +93,8 @@ class TokenizerTraining(StageModule):
         self.order = DataOrder(len(images), seed, purpose=0)
         self.val = self._evaluation(corpus, encoder, head)
         self.assigned: tuple[Tensor, Tensor] | None = None
-        self.revived = 0
+        self.revived: Tensor  # in the last update; a buffer, so that a stage that goes on reports it too
+        self.register_buffer("revived", torch.zeros((), dtype=torch.int64))
 
     @staticmethod
     def _evaluation(corpus: Corpus, encoder: vision.VisionEncoder, head: Any) -> dict[str, Any]:
@@ -184,7 +185,7 @@ class TokenizerTraining(StageModule):
             total = total + settings.commitment * commitment
             if tokenizer.quantizer.learn == "gradient":
                 total = total + codebook_loss(vectors, quantised, held.weights)
-            metrics |= {"commitment": commitment.detach(), "revived": self.revived}
+            metrics |= {"commitment": commitment.detach(), "revived": self.revived.clone()}
             # Batches are shuffled, so the first images are any.
             bypassed = held.image.expand(held.weights.shape) < round(settings.bypass * len(batch))
             vectors = mixed_vectors(vectors, quantised, bypassed)
@@ -204,7 +205,7 @@ class TokenizerTraining(StageModule):
             self._initialise_codebook(step)
         if self.assigned is not None:
             generator = step_generator(self.seed, step, RESTART)
-            self.revived = self.tokenizer.quantizer.update(*self.assigned, generator)
+            self.revived.fill_(self.tokenizer.quantizer.update(*self.assigned, generator))
             self.assigned = None
 
     def _initialise_codebook(self, step: int) -> None:

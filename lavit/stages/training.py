@@ -10,24 +10,29 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
+import random
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lavit.stages import processes
 from lavit.stages.context import Preempted, StageContext
 from lavit.stages.muon import Muon
+from lavit.stages.processes import TrainerConfig
+from lavit.stages.state import load_state, resume_point, save_state, truncate_history
+from lavit.stages.strategies import gathered, shard, strategy_options
 
 SAVE_EVERY_S = 5.0  # an interrupted stage loses at most this much work
 HISTORY_EVERY = 10  # steps between two points of the training curves
+GLOBAL = 1_000_000  # purpose of the seeds of the global generators, one for each process
 
 
 class TrainingError(RuntimeError):
@@ -81,10 +86,20 @@ def step_generator(seed: int, step: int, purpose: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed((mixed * 0xD6E8FEB86659FD93) % (2**63))
 
 
+def seed_step(seed: int, step: int) -> None:
+    """Set the global generators for a step, so that a draw from them (a library's dropout) is exact after a restart."""
+    number = step_generator(seed, step, GLOBAL + processes.rank()).initial_seed()
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number)
+
+
 class StageModule(L.LightningModule):
     """A Lightning module whose data are a pure function of the step.
 
-    Subclasses give :meth:`batch` and :meth:`loss`, and may give :meth:`parameter_groups` and :meth:`validate`.
+    Subclasses give :meth:`batch` and :meth:`loss`, and may give :meth:`parameter_groups` and :meth:`validate`. Where
+    several processes train it, ``batch`` gives a process' share of the step's batch, and ``loss`` and its metrics are
+    that share's part of the whole batch's: they add up to what one process would have found.
     """
 
     def batch(self, step: int) -> Any:
@@ -110,11 +125,20 @@ class StageModule(L.LightningModule):
     def after_step(self, step: int) -> None:
         """Called after the optimizer step: moving averages, restarts and the like."""
 
-    def training_step(self, step: int, index: int) -> Tensor:
-        """One optimizer step's loss; called by Lightning with the global step as its batch."""
-        total, metrics = self.loss(self.batch(step), step)
+    def configure_model(self) -> None:
+        """Called by Lightning in every process, once the devices are known: split the weights where they are to be."""
+        if self.trainer_config.strategy == "fsdp" and not self.split:
+            shard(self, self.device_mesh["data_parallel"] if self.device_mesh is not None else None)
+            self.split = True
+
+    def training_step(self, item: int | tuple[int, Any], index: int) -> Tensor:
+        """One optimizer step's loss; called by Lightning with the global step, or with the step and its batch."""
+        step, batch = item if isinstance(item, tuple) else (item, self.batch(item))
+        total, metrics = self.loss(batch, step)
         self.step_metrics = {"loss": total.detach(), **metrics}
-        return total
+        return (
+            total * processes.size() if processes.size() > 1 else total
+        )  # gradients are averaged, and are to be summed
 
     def configure_optimizers(self) -> Any:
         """The optimizer over :meth:`parameter_groups`, with the schedule that :func:`fit` was given."""
@@ -133,6 +157,8 @@ class StageModule(L.LightningModule):
 
     # Set by fit() before Lightning asks for the optimizer.
     optimizer_config: OptimizerConfig
+    trainer_config: TrainerConfig = TrainerConfig()
+    split: bool = False
     local_steps: int = 0
     local_start: int = 0
     step_metrics: dict[str, Any]
@@ -150,20 +176,23 @@ class _Recorder(L.Callback):
         self.sums: dict[str, float] = {}
         self.count = 0
 
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
+        seed_step(self.context.seed, self.first + self.done)
+
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         assert isinstance(module, StageModule)
-        stopping = self.context.stop_requested()
         self.done += 1
         step = self.first + self.done
         module.after_step(step - 1)
-        for name, value in module.step_metrics.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        metrics, stopping, due = self._agree({name: float(value) for name, value in module.step_metrics.items()})
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
-        if not math.isfinite(float(module.step_metrics["loss"])):
+        if not math.isfinite(metrics["loss"]):
             raise TrainingError(
-                f"stage {self.context.stage}: the loss is {float(module.step_metrics['loss'])} at step {step}. "
+                f"stage {self.context.stage}: the loss is {metrics['loss']} at step {step}. "
                 "Lower optimizer.lr, or raise its warm-up."
             )
         point: dict[str, float] = {}
@@ -172,64 +201,40 @@ class _Recorder(L.Callback):
             self.sums, self.count = {}, 0
         if self.done in self.validate_at:
             module.eval()
-            with torch.no_grad():
+            with torch.no_grad(), gathered(module):
                 point.update({f"val/{name}": value for name, value in module.validate(step).items()})
             module.train()
         if point:
             self.lines.append(json.dumps({"step": step, **module.cumulative(), **point}))
-        self.context.progress(self.done, self.steps, point)
-        if self.done < self.steps and (stopping or time.monotonic() - self.saved_at > SAVE_EVERY_S):
+        if processes.first():
+            self.context.progress(self.done, self.steps, point)
+        if self.done < self.steps and (stopping or due):
             self.flush()
             sums = {"count": self.count, "sums": self.sums}
             state = self.context.out / "resume" / "state.safetensors"
             save_state(state, module, trainer.optimizers[0], self.done, sums)
             self.saved_at = time.monotonic()
             if stopping:
+                processes.wait()  # the first to leave ends the group, and the state is to be written by then
                 raise Preempted(f"stage {self.context.stage} was asked to stop, and saved step {step}")
+
+    def _agree(self, metrics: dict[str, float]) -> tuple[dict[str, float], bool, bool]:
+        """Metrics of the whole batch, and whether to stop and to save: what every process has to decide alike."""
+        stopping = self.context.stop_requested()
+        due = processes.first() and time.monotonic() - self.saved_at > SAVE_EVERY_S
+        if processes.size() == 1:
+            return metrics, stopping, due
+        *values, stop, save = processes.total(
+            torch.tensor([*metrics.values(), float(stopping), float(due)], dtype=torch.float64)
+        ).tolist()
+        return dict(zip(metrics, values, strict=True)), stop > 0, save > 0
 
     def flush(self) -> None:
         """Append the finished points to history.jsonl."""
-        if self.lines:
+        if self.lines and processes.first():
             with open(self.context.out / "history.jsonl", "a") as file:
                 file.write("\n".join(self.lines) + "\n")
-            self.lines = []
-
-
-def save_state(
-    path: Path,
-    module: torch.nn.Module,
-    optimizer: torch.optim.Optimizer | None,
-    step: int,
-    curve: dict[str, Any] | None = None,
-) -> None:
-    """Write weights, moments, the step and the sums of an unfinished curve point into one file, atomically."""
-    tensors = {f"model/{name}": value.detach().contiguous().clone() for name, value in module.state_dict().items()}
-    if optimizer is not None:
-        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-            for name, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer/{index}/{name}"] = torch.as_tensor(value).detach().contiguous().clone()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"step": str(step), "curve": json.dumps(curve or {})})
-    os.replace(partial, path)
-
-
-def load_state(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer | None = None) -> int:
-    """Read what :func:`save_state` wrote; returns the step. The optimizer must have the same groups."""
-    from safetensors import safe_open
-
-    tensors = load_file(path)
-    with safe_open(path, "pt") as file:
-        step = int(file.metadata()["step"])
-    module.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
-    if optimizer is not None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        for name, value in tensors.items():
-            if name.startswith("optimizer/"):
-                _, index, key = name.split("/")
-                state = optimizer.state[parameters[int(index)]]
-                state[key] = value if key == "step" else value.to(parameters[int(index)].device)
-    return step
+        self.lines = []
 
 
 def fit(
@@ -242,6 +247,8 @@ def fit(
     warm_start: Path | None = None,
     precision: str = "32-true",
     on_finish: Callable[[torch.optim.Optimizer], None] | None = None,
+    trainer_config: TrainerConfig | None = None,
+    workers: int = 0,
 ) -> StageModule:
     """Train ``module`` for ``steps`` optimizer steps, going on from an interrupted attempt where there is one.
 
@@ -254,16 +261,24 @@ def fit(
         validate_at: local steps after which ``module.validate`` is called.
         warm_start: a state file whose optimizer moments and weights to begin with (a cool-down's trunk).
         precision: Lightning's precision.
-        on_finish: called with the optimizer after the last step (to save its moments).
+        on_finish: called with the optimizer after the last step (to save its moments), in every process.
+        trainer_config: how many devices, and how they share the work; None for one.
+        workers: processes that make batches ahead; they change no number.
 
     Raises:
         TrainingError: the loss is not finite.
+        Preempted: the stage was asked to stop, and has saved where it is.
+        LavitError: the processes or devices are not there that ``trainer_config`` asks for.
     """
+    devices = trainer_config or TrainerConfig()
+    devices.check(optimizer.method)
     state = context.out / "resume" / "state.safetensors"
-    start, sums = _resume_point(state)
-    for curve in sorted(context.out.glob("*.jsonl")):
-        _truncate_history(curve, first_step + start)
+    start, sums = resume_point(state)
+    if processes.first():
+        for curve in sorted(context.out.glob("*.jsonl")):
+            truncate_history(curve, first_step + start)
     module.optimizer_config, module.local_steps, module.local_start = optimizer, steps, start
+    module.trainer_config = devices
     recorder = _Recorder(context, first_step, start, steps, validate_at)
     recorder.sums, recorder.count = dict(sums.get("sums", {})), int(sums.get("count", 0))
     source = state if start else warm_start
@@ -279,8 +294,7 @@ def fit(
     trainer = L.Trainer(
         max_steps=steps - start,
         max_epochs=-1,
-        accelerator="auto",
-        devices=1,
+        **strategy_options(devices),
         precision=precision,  # type: ignore[arg-type]
         gradient_clip_val=optimizer.clip or None,
         callbacks=[Restore(), recorder],
@@ -295,7 +309,9 @@ def fit(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*treespec.*")  # lightning against a newer torch: nothing to act on
-            trainer.fit(module, train_dataloaders=range(first_step + start, first_step + steps))
+            trainer.fit(
+                module, train_dataloaders=_loader(module, range(first_step + start, first_step + steps), workers)
+            )
         if trainer.interrupted:
             raise KeyboardInterrupt
         recorder.flush()
@@ -304,25 +320,27 @@ def fit(
     return module.eval()
 
 
-def _resume_point(state: Path) -> tuple[int, dict[str, Any]]:
-    """Local steps that an interrupted attempt had saved and the sums of its unfinished curve point; 0 without one."""
-    if not state.exists():
-        return 0, {}
-    from safetensors import safe_open
+class _Batches(torch.utils.data.Dataset[tuple[int, Any]]):
+    """The batch of each step, for processes that make them ahead."""
 
-    with safe_open(state, "pt") as file:
-        metadata = file.metadata()
-    return int(metadata["step"]), json.loads(metadata.get("curve", "{}"))
+    def __init__(self, module: StageModule, steps: range):
+        self.module, self.steps = module, steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> tuple[int, Any]:
+        return self.steps[index], self.module.batch(self.steps[index])
 
 
-def _truncate_history(path: Path, last_step: int) -> None:
-    """Drop what lies after the step from which training goes on, and a last line that was cut off."""
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        if not line.endswith("\n") or json.loads(line)["step"] > last_step:
-            break
-        kept.append(line)
-    path.write_text("".join(kept))
+def _loader(module: StageModule, steps: range, workers: int) -> Iterable[Any]:
+    """The steps themselves, whose batches the module makes; or the steps with their batches, made by ``workers``."""
+    if not workers:
+        return steps
+    # Forked: what a batch is made from is in memory, and is not to be pickled.
+    return torch.utils.data.DataLoader(
+        _Batches(module, steps), batch_size=None, num_workers=workers, multiprocessing_context="fork"
+    )
 
 
 def _quieten_lightning() -> None:

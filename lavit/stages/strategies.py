@@ -1,0 +1,77 @@
+"""How the processes of a group share a model: copies whose gradients are averaged, or one model split over all.
+
+Lightning does both; what it needs to be told is here, and how a split tensor (a DTensor) is made whole and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from lavit.stages import processes
+from lavit.stages.processes import TrainerConfig
+
+
+def strategy_options(config: TrainerConfig) -> dict[str, Any]:
+    """Lightning's ``accelerator``, ``devices`` and ``strategy``.
+
+    The environment is named, not guessed: Lightning would take a Slurm job for one of its own, and start this
+    process' command line (the sweep's) again where it found none.
+    """
+    options: dict[str, Any] = {"accelerator": config.accelerator, "devices": processes.size()}
+    if processes.size() == 1:
+        return options
+    environment = TorchElasticEnvironment()
+    if config.strategy == "fsdp":
+        options["strategy"] = ModelParallelStrategy(processes.size(), 1)
+        options["strategy"].cluster_environment = environment
+        return options
+    # Buffers are equal in all processes by construction: each holds the sums of the whole batch.
+    strategy = DDPStrategy(cluster_environment=environment, find_unused_parameters=True, broadcast_buffers=False)
+    return options | {"strategy": strategy}
+
+
+def shard(module: nn.Module, mesh: Any) -> None:
+    """Split a module's weights over a mesh: each transformer layer by itself, so that one at a time is whole."""
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+    for part in module.modules():
+        if isinstance(part, LlamaDecoderLayer):
+            fully_shard(part, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+@contextmanager
+def gathered(module: nn.Module) -> Iterator[None]:
+    """Make the weights whole that are read outside of the layers (embeddings, heads); nothing where none are split."""
+    if not isinstance(module, FSDPModule):
+        yield
+        return
+    module.unshard()
+    try:
+        yield
+    finally:
+        module.reshard()
+
+
+def is_split(state: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor of a state lies on several processes."""
+    return any(isinstance(value, DTensor) for value in state.values())
+
+
+def whole(value: Tensor) -> Tensor:
+    """The tensor, gathered from all processes where it is split."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def split_like(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor as this process holds ``like``: its share, on its device."""
+    value = value.to(like.device)
+    return distribute_tensor(value, like.device_mesh, like.placements) if isinstance(like, DTensor) else value
