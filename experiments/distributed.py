@@ -51,6 +51,7 @@ class _Group:
 
     def start(self, request: Path, size: int) -> None:
         environment = os.environ | dict.fromkeys(ONE_THREAD, "1")
+        environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns of what it was told to look for and not found
         # What this process can import, its ranks can, and the same files.
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path and os.path.exists(path))
         for rank in range(size):

@@ -5,14 +5,13 @@ Lightning does both; what it needs to be told is here, and how a split tensor (a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lavit.stages import processes
@@ -33,7 +32,9 @@ def strategy_options(config: TrainerConfig) -> dict[str, Any]:
         options["strategy"] = ModelParallelStrategy(processes.size(), 1)
         options["strategy"].cluster_environment = environment
         return options
-    # Buffers are equal in all processes by construction: each holds the sums of the whole batch.
+    # Buffers are equal in all processes by construction: each holds the sums of the whole batch. Looking for unused
+    # parameters allows for a mix without one kind of sequence; it also keeps gradients in the buckets of the first
+    # step, so that more than two of them are added in the same order after a restart.
     strategy = DDPStrategy(cluster_environment=environment, find_unused_parameters=True, broadcast_buffers=False)
     return options | {"strategy": strategy}
 
@@ -46,19 +47,8 @@ def shard(module: nn.Module, mesh: Any) -> None:
         if isinstance(part, LlamaDecoderLayer):
             fully_shard(part, mesh=mesh)
     fully_shard(module, mesh=mesh)
-
-
-@contextmanager
-def gathered(module: nn.Module) -> Iterator[None]:
-    """Make the weights whole that are read outside of the layers (embeddings, heads); nothing where none are split."""
-    if not isinstance(module, FSDPModule):
-        yield
-        return
-    module.unshard()
-    try:
-        yield
-    finally:
-        module.reshard()
+    for method in ("training_step", "validate"):  # what is called instead of forward
+        register_fsdp_forward_method(module, method)
 
 
 def is_split(state: Mapping[str, Tensor]) -> bool:

@@ -28,7 +28,7 @@ from lavit.stages.context import Preempted, StageContext
 from lavit.stages.muon import Muon
 from lavit.stages.processes import TrainerConfig
 from lavit.stages.state import load_state, resume_point, save_state, truncate_history
-from lavit.stages.strategies import gathered, shard, strategy_options
+from lavit.stages.strategies import shard, strategy_options
 
 SAVE_EVERY_S = 5.0  # an interrupted stage loses at most this much work
 HISTORY_EVERY = 10  # steps between two points of the training curves
@@ -201,7 +201,7 @@ class _Recorder(L.Callback):
             self.sums, self.count = {}, 0
         if self.done in self.validate_at:
             module.eval()
-            with torch.no_grad(), gathered(module):
+            with torch.no_grad():
                 point.update({f"val/{name}": value for name, value in module.validate(step).items()})
             module.train()
         if point:
@@ -333,13 +333,21 @@ class _Batches(torch.utils.data.Dataset[tuple[int, Any]]):
         return self.steps[index], self.module.batch(self.steps[index])
 
 
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
 def _loader(module: StageModule, steps: range, workers: int) -> Iterable[Any]:
     """The steps themselves, whose batches the module makes; or the steps with their batches, made by ``workers``."""
     if not workers:
         return steps
     # Forked: what a batch is made from is in memory, and is not to be pickled.
     return torch.utils.data.DataLoader(
-        _Batches(module, steps), batch_size=None, num_workers=workers, multiprocessing_context="fork"
+        _Batches(module, steps),
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        multiprocessing_context="fork",
     )
 
 
