@@ -31,7 +31,6 @@ from experiments.store import PROGRESS, REQUEST, Request, read_json
 if TYPE_CHECKING:
     from experiments.job import Progress
 
-GRACE_S = 3.0  # between asking a rank to end and making it; also what the others get to tell who failed first
 POLL_S = 0.05
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 STOP = "stop"  # file in the group's folder: save and end
@@ -51,7 +50,9 @@ class _Group:
 
     def start(self, request: Path, size: int) -> None:
         environment = os.environ | dict.fromkeys(ONE_THREAD, "1")
-        environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP warns of what it was told to look for and not found
+        environment.setdefault(
+            "TORCH_CPP_LOG_LEVEL", "ERROR"
+        )  # DDP warns of what it was told to look for and not found
         # What this process can import, its ranks can, and the same files.
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path and os.path.exists(path))
         for rank in range(size):
@@ -84,17 +85,11 @@ class _Group:
         return Died(f"the group ended without a word ({codes}); its last output is in log.txt")
 
     def end(self) -> None:
-        """Leave no rank behind."""
+        """Leave no rank behind: there is nothing that one could still save by itself."""
         for rank in self.ranks:
-            if rank.poll() is None:
-                rank.terminate()
-        deadline = time.monotonic() + GRACE_S
+            rank.kill()
         for rank in self.ranks:
-            try:
-                rank.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                rank.kill()
-                rank.wait()
+            rank.wait()
             if rank.stdin is not None:
                 rank.stdin.close()
 
@@ -140,7 +135,8 @@ def _children_s() -> float:
 
 def rank_main(path: Path, rank: int, size: int, folder: Path) -> NoReturn:
     """One rank, from start to the end of its process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's to answer
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # the worker's to answer, also where a cluster sends them to all
     threading.Thread(target=_leave_with_worker, name="worker", daemon=True).start()
     code = 0
     try:

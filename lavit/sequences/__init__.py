@@ -1,6 +1,6 @@
 """From examples to padded batches: where text, visual inputs and visual targets stand in a sequence."""
 
-from lavit.sequences.assembly import Sequence, SequenceBatch, SequenceBuilder, buckets, collate
+from lavit.sequences.assembly import Sequence, SequenceBatch, SequenceBuilder, buckets, collate, regroup
 from lavit.sequences.visual_store import VisualStore
 
-__all__ = ["Sequence", "SequenceBatch", "SequenceBuilder", "VisualStore", "buckets", "collate"]
+__all__ = ["Sequence", "SequenceBatch", "SequenceBuilder", "VisualStore", "buckets", "collate", "regroup"]

@@ -10,6 +10,7 @@ P predictions of a visual token or of the image's end.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -184,6 +185,22 @@ def buckets(sequences: list[Sequence], overhead: int) -> list[list[Sequence]]:
         parts.append(ordered[cut[count] : count])
         count = cut[count]
     return parts[::-1]
+
+
+def regroup(parts: list[list[Sequence]], count: int) -> list[list[Sequence]]:
+    """Cut batches of :func:`buckets` into ``count``: the largest in two, or the two together that stand side by side
+    and cost least padding. There must be as many sequences as that."""
+    parts = list(parts)
+    while len(parts) < count:
+        largest = max(range(len(parts)), key=lambda i: len(parts[i]))
+        half = len(parts[largest]) // 2
+        parts[largest : largest + 1] = [parts[largest][:half], parts[largest][half:]]
+    while len(parts) > count:
+        longer = [len(b[-1].ids) - len(a[-1].ids) for a, b in itertools.pairwise(parts)]
+        padding = [len(part) * more for part, more in zip(parts, longer, strict=False)]
+        at = padding.index(min(padding))
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts
 
 
 def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:

@@ -6,6 +6,7 @@ Pre-training (constant rate) and cool-down (linear to zero) are two stages over 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import lavit.tokenizer
 from lavit.build import locate
@@ -23,7 +24,7 @@ from lavit.language import TextTokenizer, load_llm
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.lavit import LaVIT, build_lavit
 from lavit.model.vision_language import answer_questions, write_captions
-from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, buckets, collate
+from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, buckets, collate, regroup
 from lavit.stages import processes
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
@@ -70,12 +71,22 @@ class ArmModule(StageModule):
         Every process makes all of them, so that draws and loss weights are those of the whole batch.
         """
         train = self.config.train
-        parts = processes.share(self.caption_sequences(step, train.captions))
+        kinds = [self.caption_sequences(step, train.captions)]
         if self.model.head is not None:
-            parts += processes.share(self.generation_sequences(step, train.generation))
-        parts += processes.share(self.question_sequences(step, train.questions, train.per_image))
-        parts += processes.share(self.text_sequences(step, train.text))
-        return [collate(bucket) for bucket in buckets(parts, train.bucket_overhead)]
+            kinds.append(self.generation_sequences(step, train.generation))
+        kinds.append(self.question_sequences(step, train.questions, train.per_image))
+        kinds.append(self.text_sequences(step, train.text))
+        return [collate(bucket) for bucket in self._cut([processes.shares(kind) for kind in kinds])]
+
+    def _cut(self, kinds: list[list[list[Sequence]]]) -> list[list[Sequence]]:
+        """Batches of this process' sequences; where layers are split all processes call them equally often."""
+        mixes = [[sequence for shares in kinds for sequence in shares[number]] for number in range(processes.size())]
+        overhead = self.config.train.bucket_overhead
+        own = buckets(mixes[processes.rank()], overhead)
+        if self.config.trainer.get("strategy") != "fsdp":
+            return own
+        count = min(max(len(buckets(mix, overhead)) for mix in mixes), min(map(len, mixes)))
+        return regroup(own, count)
 
     def caption_sequences(self, step: int, count: int) -> list[Sequence]:
         """Image first, then one of its captions, drawn by the step."""
@@ -158,6 +169,10 @@ class ArmModule(StageModule):
             }
             for (own, decays, hidden), parameters in sorted(groups.items(), key=lambda item: item[0])
         ]
+
+    def layers(self) -> Iterable[nn.Module]:
+        """The LLM's."""
+        return self.model.llm.model.layers
 
     # -- ledger -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ group of one: every function here then gives back what it was given, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -69,9 +69,14 @@ def first() -> bool:
     return rank() == 0
 
 
-def share(items: list[Item]) -> list[Item]:
-    """This process' share of what all of them hold: every n-th item."""
-    return items[rank() :: size()]
+def shares(items: Sequence[Item]) -> list[list[Item]]:
+    """Each process' share of what all of them hold: every n-th item, so that each has some where there are enough."""
+    return [list(items[number :: size()]) for number in range(size())]
+
+
+def share(items: Sequence[Item]) -> list[Item]:
+    """This process' share."""
+    return shares(items)[rank()]
 
 
 def total(values: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ Lightning does both; what it needs to be told is here, and how a split tensor (a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
@@ -21,12 +21,12 @@ from lavit.stages.processes import TrainerConfig
 def strategy_options(config: TrainerConfig) -> dict[str, Any]:
     """Lightning's ``accelerator``, ``devices`` and ``strategy``.
 
-    The environment is named, not guessed: Lightning would take a Slurm job for one of its own, and start this
-    process' command line (the sweep's) again where it found none.
+    The environment is named, not guessed: Lightning would take a Slurm job for one of its own, requeue it, and start
+    this process' command line (the sweep's) again.
     """
     options: dict[str, Any] = {"accelerator": config.accelerator, "devices": processes.size()}
     if processes.size() == 1:
-        return options
+        return options | {"plugins": [LightningEnvironment()]}
     environment = TorchElasticEnvironment()
     if config.strategy == "fsdp":
         options["strategy"] = ModelParallelStrategy(processes.size(), 1)
@@ -39,13 +39,10 @@ def strategy_options(config: TrainerConfig) -> dict[str, Any]:
     return options | {"strategy": strategy}
 
 
-def shard(module: nn.Module, mesh: Any) -> None:
-    """Split a module's weights over a mesh: each transformer layer by itself, so that one at a time is whole."""
-    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
-
-    for part in module.modules():
-        if isinstance(part, LlamaDecoderLayer):
-            fully_shard(part, mesh=mesh)
+def shard(module: nn.Module, layers: Iterable[nn.Module], mesh: Any) -> None:
+    """Split a module's weights over a mesh: each of ``layers`` by itself, so that one at a time is whole."""
+    for layer in layers:
+        fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
     for method in ("training_step", "validate"):  # what is called instead of forward
         register_fsdp_forward_method(module, method)

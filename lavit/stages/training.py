@@ -11,6 +11,8 @@ import json
 import logging
 import math
 import random
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable
@@ -125,10 +127,15 @@ class StageModule(L.LightningModule):
     def after_step(self, step: int) -> None:
         """Called after the optimizer step: moving averages, restarts and the like."""
 
+    def layers(self) -> Iterable[torch.nn.Module]:
+        """Parts that are split over the devices one by one (``trainer.strategy=fsdp``); the rest is split as one."""
+        return ()
+
     def configure_model(self) -> None:
         """Called by Lightning in every process, once the devices are known: split the weights where they are to be."""
         if self.trainer_config.strategy == "fsdp" and not self.split:
-            shard(self, self.device_mesh["data_parallel"] if self.device_mesh is not None else None)
+            assert self.device_mesh is not None
+            shard(self, self.layers(), self.device_mesh["data_parallel"])
             self.split = True
 
     def training_step(self, item: int | tuple[int, Any], index: int) -> Tensor:
@@ -283,10 +290,14 @@ def fit(
     recorder.sums, recorder.count = dict(sums.get("sums", {})), int(sums.get("count", 0))
     source = state if start else warm_start
 
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+
     class Restore(L.Callback):
         """Loads weights and moments once Lightning has made the optimizer."""
 
         def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)  # Lightning's own would end the loop before it has saved
             if source is not None:
                 load_state(source, pl_module, trainer.optimizers[0])
 
