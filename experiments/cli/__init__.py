@@ -92,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         again = "the same command goes on from there" if goes_on else "nothing was changed"
         code = getattr(stopped, "code", 130)  # of a signal, see experiments/stop.py
         print(
-            f"\n{'Interrupted' if code == 130 else f'Ended by {stopped}'}. Finished stages are kept, unfinished ones up "
-            f"to their last checkpoint: {again}.",
+            f"\n{'Interrupted' if code == 130 else f'Ended by {stopped}'}. Finished stages are kept, unfinished ones "
+            f"up to their last checkpoint: {again}.",
             file=sys.stderr,
         )
         return int(code)

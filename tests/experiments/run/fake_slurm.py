@@ -114,10 +114,15 @@ def start(number: str, task: str, output: str) -> subprocess.Popen:
     environment |= {"SLURM_JOB_NUM_NODES": "1", "SLURM_NTASKS": "1", "SLURM_JOB_NODELIST": "localhost"}
     if task:
         environment |= {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": task}
-    path = output.replace("%A", number).replace("%j", number).replace("%a", task)
-    with open(path, "a") as file:
+    with open(named(output, number, task), "a") as file:
         script = str(state() / number / "script.sh")
         return subprocess.Popen(["bash", script], env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+def named(pattern: str, number: str, task: str) -> str:
+    for word, value in (("%A", number), ("%j", number), ("%a", task), ("%t", "0")):
+        pattern = pattern.replace(word, value)
+    return pattern
 
 
 def files_of(name: str) -> list[tuple[Path, str]]:
@@ -168,13 +173,8 @@ def srun(arguments: list[str]) -> int:
     while words and words[0].startswith("--"):
         option = words.pop(0)
         if option in ("--output", "--error"):
-            handle = os.open(
-                words.pop(0)
-                .replace("%A", os.environ["SLURM_ARRAY_JOB_ID"])
-                .replace("%a", os.environ["SLURM_ARRAY_TASK_ID"])
-                .replace("%t", "0"),
-                os.O_WRONLY | os.O_CREAT | os.O_APPEND,
-            )
+            path = named(words.pop(0), os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_ARRAY_TASK_ID", ""))
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(handle, 1 if option == "--output" else 2)
     os.execvp(words[0], words)
 

@@ -9,6 +9,8 @@ import signal
 import time
 from pathlib import Path
 
+from experiments.attempts import attempts
+
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -16,7 +18,10 @@ PNG = base64.b64decode(
 
 def run(context):
     """Write a file that depends on config, seed and inputs; take ``config.work.seconds``, in resumable steps."""
+    from lavit.stages.context import Preempted
+
     work = context.config.work
+    begun = time.time()
     count_attempt(context)
     behave(context, work)
     resume = context.out / "resume"
@@ -27,10 +32,15 @@ def run(context):
     for step in range(first, steps):
         time.sleep(work.seconds / steps)
         mark.write_text(json.dumps({"step": step + 1}))
-        context.progress(step + 1, steps, {"loss": 1.0 / (step + 1)})
-        with (context.out / "steps.log").open("a") as file:
+        with (resume / "taken.log").open("a") as file:
             file.write(f"{step}\n")
-    (context.out / "steps.log").unlink(missing_ok=True)
+        context.progress(step + 1, steps, {"loss": 1.0 / (step + 1)})
+        if work.get("how", "") != "deaf" and context.stop_requested():
+            raise Preempted(f"saved step {step + 1}")
+    if work.get("how", "") != "deaf" and (resume / "taken.log").exists():
+        (context.out / "taken.log").write_text((resume / "taken.log").read_text())
+    if "spans" in work:
+        tell_span(work.spans, context.out.name, begun)
     inputs = {name: (folder / "weights.txt").read_text() for name, folder in sorted(context.inputs.items())}
     text = json.dumps({"stage": context.stage, "seed": context.seed, "config": str(context.config), "inputs": inputs})
     (context.out / "weights.txt").write_text(text)
@@ -43,6 +53,13 @@ def run(context):
     with (context.out / "history.jsonl").open("w") as file:
         for step in range(0, steps + 1):
             file.write(json.dumps({"step": step, "flops": 1e8 * step, "train/loss": 1 / (step + 1) + number}) + "\n")
+
+
+def tell_span(folder, name, begun):
+    """Leave outside the store when this stage ran, and on which devices."""
+    devices = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
+    body = {"start": begun, "end": time.time(), "devices": devices}
+    (Path(folder) / f"{name}.span").write_text(json.dumps(body))
 
 
 def count_attempt(context):
@@ -60,6 +77,11 @@ def behave(context, work):
         raise ValueError(f"loss is not a number at step 3 (seed {context.seed})")
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "memory" or (how == "memory once" and len(attempts(context.out)) == 1):
+        time.sleep(work.seconds / 2)
+        raise MemoryError("no memory is left")
+    if how == "nan":
+        raise type("TrainingError", (RuntimeError,), {})("stage pretrain: the loss is nan at step 8.")
     if how == "exit":
         os._exit(3)
     if how == "undeclared":
