@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from fake_study import CONF, fork, plan_tiny
 
+from experiments.attempts import attempts as attempts_of
 from experiments.collect import collect, write_runs
 from experiments.confounds import differing, find_confounds
 from experiments.driver import failure_text, run_jobs, run_waves, show_report
@@ -294,14 +296,18 @@ def test_killed_in_the_middle_and_run_again_repeats_nothing_that_was_finished(tm
         assert (runs / name).read_bytes() == (tmp_path / "clean" / name).read_bytes()
 
 
-def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_makes_the_workers_save_and_keeps_what_is_finished(tmp_path, number, code):
     runs = tmp_path / "runs"
-    process = start_run(runs, "study.until=pretrain", "work.seconds=1")
-    wait_for(lambda: done_count(runs) >= 1 or process.poll() is not None)
-    process.send_signal(signal.SIGINT)
+    process = start_run(runs, "study.until=pretrain", "work.seconds=2", "work.steps=20")
+    wait_for(lambda: len(list(runs.glob("store/tokenizer/*/resume/step.json"))) == 2 or process.poll() is not None)
+    process.send_signal(number)
     text, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, text
+    assert process.returncode == code, text
     assert "Finished stages are kept" in text
+    assert "the same command goes on from there" in text
+    ends = [attempts_of(path.parent)[-1]["end"] for path in runs.glob("store/tokenizer/*/attempts.json")]
+    assert ends == ["preempted", "preempted"]
     assert "Traceback" not in text
     for path in runs.glob("store/*/*/LEASE.json"):
         assert not Path(f"/proc/{json.loads(path.read_text())['pid']}").exists()
