@@ -67,8 +67,8 @@ class Budget:
 
 def plan_against_actual(frame: Frame) -> list[Compared]:
     """Ledger entries and seconds of each stage; empty where no plan holds prices."""
-    jobs = (frame.header.get("plan") or {}).get("jobs") or []
-    planned = {(str(job.get("stage")), str(job.get("key"))): job for job in jobs}
+    jobs = (frame.header.get("plan") or {}).get("jobs")
+    planned = {(str(job["stage"]), str(job["key"])): job for job in jobs} if isinstance(jobs, list) else {}
     ledgers, seconds = _measured(frame)
     found: list[Compared] = []
     for stage in dict.fromkeys(stage for stage, _ in planned):

@@ -32,7 +32,8 @@ def _difference(c: Compared) -> str:
     if c.planned == c.measured:
         return f"{_amount(c.planned)} as planned"
     basis = f" ({c.basis})" if c.basis else ""
-    return f"{_amount(c.planned)} planned{basis}, {_amount(c.measured)} measured ({_percent(c.difference)})"
+    planned, measured = (f"{v:,.1f}" if c.item == "seconds" else _amount(v) for v in (c.planned, c.measured))
+    return f"{planned} planned{basis}, {measured} measured ({_percent(c.difference)})"
 
 
 def matched_check(results: Results) -> Check | None:

@@ -6,7 +6,8 @@ are kept. So integers and masks stay real, and every operation that meets both i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,7 +16,19 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+COMPARING = ("aten::gt", "aten::ge", "aten::lt", "aten::le")
 INDEXING = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_unsafe_index")
+
+
+_known: dict[int, tuple[Any, Tensor]] = {}  # address of a storage -> (the storage, what it would hold)
+
+
+def know(tensor: Tensor, values: Tensor) -> Tensor:
+    """Say what a tensor on the meta device would hold: comparisons of it then have a result."""
+    if tensor.is_meta:
+        storage = tensor.untyped_storage()
+        _known[storage._cdata] = storage, values
+    return tensor
 
 
 class Shapes(TorchDispatchMode):
@@ -32,6 +45,7 @@ class Shapes(TorchDispatchMode):
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
+        _known.clear()
         torch.autocast = self._autocast  # type: ignore[misc]
 
     def __torch_dispatch__(
@@ -44,6 +58,10 @@ class Shapes(TorchDispatchMode):
             return made if made.is_floating_point() else func(*args, **kwargs | {"device": torch.device("cpu")})
         if not any(tensor.is_meta for tensor in tensors):
             return func(*args, **kwargs)
+        if func._schema.name in COMPARING:
+            args = tuple(_value_of(argument) for argument in args)
+            if not any(isinstance(argument, Tensor) and argument.is_meta for argument in args):
+                return func(*args, **kwargs)
         if func._schema.name in INDEXING:
             args = (args[0], [part for index in args[1] for part in _chosen(index)], *args[2:])
         args, kwargs = tree_map(_shape_of, (args, kwargs))
@@ -66,26 +84,57 @@ def _chosen(index: Tensor | None) -> Sequence[Tensor | None]:
     return index.nonzero(as_tuple=True)
 
 
+def _value_of(argument: Any) -> Any:
+    if not isinstance(argument, Tensor) or not argument.is_meta:
+        return argument
+    return _known.get(argument.untyped_storage()._cdata, (None, argument))[1]
+
+
 def _shape_of(leaf: Any) -> Any:
     return leaf.to("meta") if isinstance(leaf, Tensor) and not leaf.is_meta else leaf
 
 
-def saved_bytes(step: Callable[[], Any], apart: Iterable[Tensor] = ()) -> int:
-    """Bytes that autograd keeps for the backward pass of ``step``.
+class Alive(TorchDispatchMode):
+    """Counts the bytes of what operations make, as long as it lives; of a storage with several views once.
 
-    Args:
-        step: a forward pass.
-        apart: tensors that are there anyway (parameters, data), not counted.
+    Attributes:
+        peak: the most bytes that were alive at once.
     """
-    known = {tensor.untyped_storage()._cdata for tensor in apart}
-    kept: dict[int, Tensor] = {}  # holding them keeps addresses from being used twice
 
-    def keep(tensor: Tensor) -> Tensor:
-        address = tensor.untyped_storage()._cdata
-        if address not in known:
-            kept[address] = tensor
-        return tensor
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.peak = 0, 0
+        self._storages: dict[int, int] = {}
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        step()
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = {_storage(leaf)._cdata for leaf in tree_flatten((args, kwargs or {}))[0] if isinstance(leaf, Tensor)}
+        made = func(*args, **(kwargs or {}))
+        for leaf in tree_flatten(made)[0]:
+            if isinstance(leaf, Tensor) and _storage(leaf)._cdata not in given:
+                self._add(_storage(leaf))
+        return made
+
+    def _add(self, storage: Any) -> None:
+        address = storage._cdata
+        if address in self._storages:
+            return
+        self._storages[address] = storage.nbytes()
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._remove, address)
+
+    def _remove(self, address: int) -> None:
+        self.now -= self._storages.pop(address)
+
+
+def _storage(tensor: Tensor) -> Any:
+    return tensor.untyped_storage()
+
+
+def step_bytes(loss: Callable[[], Tensor]) -> int:
+    """The most bytes that a forward and a backward pass have alive at once, gradients of parameters among them."""
+    with Shapes(), Alive() as alive:
+        loss().backward()
+    return alive.peak

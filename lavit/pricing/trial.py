@@ -52,11 +52,6 @@ class Trial:
     method: str = "adamw"
     data: list[Tensor] = field(default_factory=list)
 
-    @property
-    def held(self) -> list[Tensor]:
-        """What lies in memory before a step begins."""
-        return [*self.data, *self.module.parameters(), *self.module.buffers()]
-
 
 def order(size: int, seed: int, purpose: int) -> DataOrder:
     """The data order of a split; of its first examples only where it is very large."""

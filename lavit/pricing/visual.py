@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lavit.build import build, plain
 from lavit.ledger import Ledger, count_parameters
-from lavit.pricing.shapes import Shapes
+from lavit.pricing.shapes import Shapes, know
 from lavit.pricing.text import encoder_of
 from lavit.pricing.trial import Config, Trial, corpus_of, empty, evenly, kept_places, order, stand_in_size
 from lavit.stages import tokenizer as tokenizer_stage
@@ -49,8 +49,10 @@ class Intended(nn.Module):
         found = self.selector(features_BMC, generator, keys_B)
         batch, places, _ = features_BMC.shape
         count_B1 = torch.from_numpy(evenly(self.mean, batch)).clamp(1, places)[:, None]
-        keep_BM = (torch.arange(places) < count_B1).float()
-        return Selection(keep_BM.requires_grad_(generator is not None and bool(self.learned)), found.log_probs_BM2)
+        intended_BM = (torch.arange(places) < count_B1).float()
+        if found.keep_BM.is_meta:
+            return Selection(know(found.keep_BM, intended_BM), found.log_probs_BM2)
+        return Selection(intended_BM + found.keep_BM - found.keep_BM.detach(), found.log_probs_BM2)
 
 
 class VisionTrial(VisionTraining):

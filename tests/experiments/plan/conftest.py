@@ -42,9 +42,13 @@ def plan(shared_conf: Path, composer: Composer, tmp_path: Path) -> Callable[...,
     """`plan("study=quickstart", "scale=smoke")`, with an empty store and without counting."""
 
     def make(
-        *overrides: str, runs_dir: Path | None = tmp_path / "runs", is_done: Any = None, count: bool = False
+        *overrides: str,
+        runs_dir: Path | None = tmp_path / "runs",
+        is_done: Any = None,
+        count: bool = False,
+        probe: bool = False,
     ) -> Plan:
-        planner = Planner(shared_conf, runs_dir, is_done, count)
+        planner = Planner(shared_conf, runs_dir, is_done, count, probe)
         planner.composer = composer  # keeps what it has composed from test to test
         return planner.plan_study(overrides)
 

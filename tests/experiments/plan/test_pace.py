@@ -55,6 +55,15 @@ def test_the_nearest_configs_count_and_their_median(tmp_path: Path) -> None:
     assert pace.estimate("pretrain", config(arm="b")) == (90.0, "measured (1)")
 
 
+def test_another_config_is_scaled_by_flops(tmp_path: Path) -> None:
+    finish(tmp_path, "k1", 8.0, config(50))
+    (tmp_path / "pretrain" / "k1" / "ledger.json").write_text(json.dumps({"flops": 4e9}))
+    pace = Pace(tmp_path, SCALE, "smoke")
+    assert pace.estimate("pretrain", config(100), 3e9) == (16.0, "measured (1)")  # the same but for its steps
+    assert pace.estimate("pretrain", config(100, arm="b"), 3e9) == (6.0, "measured (1, by FLOPs)")
+    assert pace.estimate("pretrain", config(100, arm="b")) == (16.0, "measured (1)")  # not priced
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"wall_s": "x"}'])
 def test_a_broken_folder_is_left_out(text: str, tmp_path: Path) -> None:
     finish(tmp_path, "k", 4.0, config())
