@@ -18,6 +18,7 @@ import yaml
 
 from experiments.confounds import find_confounds
 from experiments.environment import environment, git_state
+from experiments.freeze import frozen_state
 from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
 from experiments.store import Store, read_json, write_atomic
@@ -100,6 +101,7 @@ def write_runs(plan: Plan) -> Path:
         "created": max(finished),  # when the last stage was finished: the same store gives the same file
         "plan": _with_launch(plan, store),
         "confounds": find_confounds(plan),
+        "frozen": frozen_state(plan),  # what differs from the plan that was written down beforehand
         "runs": runs,
     }
     write_atomic(folder / "runs.json", json.dumps(body, indent=1, ensure_ascii=False, default=str))

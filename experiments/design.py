@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 
 from experiments.errors import LavitError, did_you_mean
 from experiments.nesting import Levels, active_levels, cells, count_cells
@@ -39,10 +40,14 @@ class Removed:
 
 @dataclass(frozen=True)
 class Design:
-    """The arms of a study, the default first, and what was removed."""
+    """The arms of a study, the default first, what was removed, and what the design was made for."""
 
     arms: tuple[Arm, ...]
     removed: tuple[Removed, ...]
+    steps: tuple[tuple[str, str], ...] = ()  # (arm, the arm that it follows) in a cumulative design
+    model: tuple[str, ...] = ()  # terms that a fraction claims to estimate: an axis, or "axis*axis"
+    method: str = ""  # how a fraction was chosen, in words
+    aliases: tuple[str, ...] = ()  # chains of terms that a textbook fraction cannot tell apart: "a = b*c"
 
 
 def expand(study: Study, design: str | None = None) -> Design:
@@ -50,7 +55,7 @@ def expand(study: Study, design: str | None = None) -> Design:
 
     Args:
         study: a checked study.
-        design: another design than the study's own (`full` or `one_at_a_time`), to compare with.
+        design: another design than the study's own, to compare with (one that needs no options).
 
     Raises:
         LavitError: the default arm is void, a named arm is void, two arms are the same, or `family` names no
@@ -63,12 +68,7 @@ def expand(study: Study, design: str | None = None) -> Design:
             f"{study.file}: the default arm is void: {void.describe()} ({void.why})",
             "put another level first, or name another default",
         )
-    if design == "full":
-        found = _full(study)
-    elif design == "one_at_a_time":
-        found = _one_at_a_time(study)
-    else:
-        found = _named(study)
+    found = _BUILDERS[design](study) if design in _BUILDERS else _build(design, study)
     if design != "arms":
         found = replace(found, arms=tuple(_with_named(study, found.arms)))
     found = replace(found, arms=_with_unique_slugs(found.arms))
@@ -168,28 +168,26 @@ def _full(study: Study) -> Design:
 
 
 def _one_at_a_time(study: Study) -> Design:
+    others = [(a.name, level) for a in study.axes.values() for level in a.levels if level != study.default[a.name]]
+    return neighbours(study, others)
+
+
+def neighbours(study: Study, changes: Iterable[tuple[str, str]]) -> Design:
+    """The default, and for each (axis, level) the default with that level, or the nearest valid arm, which says so."""
     arms, removed = [make_arm(study, dict(study.default))], Removals()
-    for axis in study.axes.values():
-        for level in axis.levels:
-            if level == study.default[axis.name]:
-                continue
-            levels = {**study.default, axis.name: level}
-            void = find_void(study.voids, levels)
-            if void is None:
-                arms.append(make_arm(study, levels))
-                continue
-            removed.add(void, levels)
-            moved = _nearest_valid(study, axis.name, level)
-            if moved is None or any(arm.cell == moved for arm in arms):
-                continue
-            extra = ", ".join(f"{a}={moved[a]}" for a in differences(moved, levels))
-            arms.append(
-                make_arm(
-                    study,
-                    moved,
-                    f"{axis.name}={level} alone is void ({void.why}): nearest valid arm, {extra}",
-                )
-            )
+    for axis, level in changes:
+        levels = {**study.default, axis: level}
+        void = find_void(study.voids, levels)
+        if void is None:
+            arms.append(make_arm(study, levels))
+            continue
+        removed.add(void, levels)
+        moved = _nearest_valid(study, axis, level)
+        if moved is None or any(arm.cell == moved for arm in arms):
+            continue
+        extra = ", ".join(f"{a}={moved[a]}" for a in differences(moved, levels))
+        note = f"{axis}={level} alone is void ({void.why}): nearest valid arm, {extra}"
+        arms.append(make_arm(study, moved, note))
     return Design(tuple(arms), removed.collect())
 
 
@@ -274,3 +272,11 @@ def _with_unique_slugs(arms: Iterable[Arm]) -> tuple[Arm, ...]:
 
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _build(name: str, study: Study) -> Design:
+    """Dispatch to `experiments.designs.NAME.build`: those designs load more than a plain one needs."""
+    return import_module(f"experiments.designs.{name}").build(study)
+
+
+_BUILDERS = {"full": _full, "one_at_a_time": _one_at_a_time, "arms": _named}

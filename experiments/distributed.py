@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from experiments.trainer import check_devices
 from experiments.store import PROGRESS, REQUEST, Request, read_json
+from experiments.trainer import check_devices
 
 if TYPE_CHECKING:
     from experiments.job import Progress

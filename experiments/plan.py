@@ -10,13 +10,19 @@ import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.design import Arm, Design
 from experiments.match import MatchedArm
 from experiments.pace import makespan
 from experiments.power import Detectable
 from experiments.study import Study
+
+if TYPE_CHECKING:
+    from experiments.budget import Budget
+    from experiments.designs.estimable import Estimable
+    from experiments.offers import Offer
+    from experiments.pilot import Pilot
 
 
 @dataclass
@@ -127,18 +133,6 @@ class StageSummary:
         return self.instead_of - self.jobs
 
 
-@dataclass(frozen=True)
-class Alternative:
-    """The same axes under another design: what it would cost and see."""
-
-    design: str
-    arms: int
-    runs: int
-    jobs: int
-    seconds_left: float | None
-    effects: tuple[Detectable, ...]
-
-
 @dataclass
 class Plan:
     """Everything that is known before the first job starts."""
@@ -151,7 +145,10 @@ class Plan:
     overrides: list[str]  # as given, without those for Hydra itself
     runs_dir: Path
     effects: list[Detectable] = field(default_factory=list)
-    alternative: Alternative | None = None
+    estimable: Estimable | None = None
+    pilot: Pilot | None = None  # where the between-seed SD comes from
+    alternatives: list[Offer] = field(default_factory=list)  # other designs of the same question
+    budget: Budget | None = None  # what of it fits a budget, where one was named
     incidental: list[str] = field(default_factory=list)  # keys that change no result
     matched: list[MatchedArm] = field(default_factory=list)  # what each arm came to, where the study matches budgets
     planned_only: str = ""  # why this scale can be planned but not run yet; "" where it can be run
@@ -244,6 +241,14 @@ class Plan:
             document["margin"] = study.margin
         if study.until is not None:
             document["until"] = study.until
+        if study.hypothesis is not None:
+            document["hypothesis"] = study.hypothesis
+        if self.design.method:
+            document["method"] = self.design.method
+        if self.design.model:
+            document["model"] = list(self.design.model)
+        if self.design.steps:
+            document["steps"] = [list(step) for step in self.design.steps]
         notes = {arm.name: arm.note for arm in self.design.arms if arm.note}
         if notes:
             document["notes"] = notes
@@ -285,7 +290,11 @@ class Plan:
             "seconds_left": self.seconds(left=True),
             "seconds_unshared": self.seconds_unshared(),
             "detects": [asdict(effect) for effect in self.effects],
-            "alternative": asdict(self.alternative) if self.alternative is not None else None,
+            "estimable": asdict(self.estimable) if self.estimable is not None else None,
+            "pilot": asdict(self.pilot) if self.pilot is not None else None,
+            "sd_seed": self.study.sd_seed,
+            "alternatives": [{**asdict(other), "worst": other.worst} for other in self.alternatives],
+            "budget": self.budget.to_dict() if self.budget is not None else None,
             "planned_only": self.planned_only,
             "remarks": self.remarks,
         }

@@ -15,19 +15,20 @@ from typing import Any
 from experiments.codeversion import CodeVersions, targets
 from experiments.compose import Composer, parse_overrides
 from experiments.cost import add_counts, add_probes
-from experiments.design import Arm, Design, expand, full_size
-from experiments.trainer import devices_of
+from experiments.design import Arm, Design, expand
+from experiments.designs.estimable import estimable
 from experiments.errors import LavitError, did_you_mean
 from experiments.key import apply_canonical, digest, nest, select, stage_key, without
 from experiments.match import match_arms, matched_arms
+from experiments.offers import alternatives
 from experiments.pace import Pace
-from experiments.plan import Alternative, Plan, Run, StageJob
+from experiments.pilot import read_pilot
+from experiments.plan import Plan, Run, StageJob
 from experiments.power import detectable_effects
 from experiments.stages import StageSpec, read_all_stages, read_stages, stage_names
 from experiments.study import Study, read_study
+from experiments.trainer import devices_of
 from experiments.twins import find_twins, refuse_twins, void_twins
-
-_ALTERNATIVE_ARMS = 64  # above that, comparing designs costs more than the plan itself
 
 
 @dataclass
@@ -65,10 +66,7 @@ class Planner:
     def plan_study(self, overrides: Sequence[str]) -> Plan:
         """Plan the study that the overrides name."""
         study, rest = read_study(self.composer, overrides, stage_names)
-        plan = self._without_twins(study, expand(study), rest)
-        if study.match is not None:
-            plan = self._assemble(study, replace(plan.design, arms=match_arms(study, plan)), rest)
-            plan.matched = matched_arms(study, plan)
+        plan = self.price(study, rest, count=True)
         plan.overrides = _without_hydra(overrides)
         if plan.records_stage is not None and study.headline is None:
             raise LavitError(
@@ -76,7 +74,25 @@ class Planner:
                 f"name the one metric that decides, for example {study.until}/cosine_objects",
             )
         plan.effects = detectable_effects(study, plan.design)
-        plan.alternative = self._alternative(study, rest, plan)
+        plan.estimable = estimable(study, plan.design)
+        if study.pilot is not None and study.headline is not None:
+            plan.pilot = read_pilot(plan.runs_dir, study.pilot, study.headline)
+            plan.study = replace(study, sd_seed=plan.pilot.sd_seed)
+        plan.alternatives = alternatives(study, plan, lambda other: self.price(other, rest))
+        return plan
+
+    def price(self, study: Study, rest: Sequence[str], count: bool = False) -> Plan:
+        """Assemble a study under whatever design it has, its budgets matched: its runs, jobs and times.
+
+        Args:
+            study: a checked study.
+            rest: the overrides that hold in every arm.
+            count: whether to count parameters too (always, where budgets are matched).
+        """
+        plan = self._without_twins(study, expand(study), rest, count or study.match is not None)
+        if study.match is not None:
+            plan = self._assemble(study, replace(plan.design, arms=match_arms(study, plan)), rest)
+            plan.matched = matched_arms(study, plan)
         return plan
 
     def plan_run(self, overrides: Sequence[str]) -> Plan:
@@ -201,20 +217,6 @@ class Planner:
             job.done = is_done(job.stage, job.key)
             pace = self._pace.setdefault((plan.store_dir, job.scale), Pace(plan.store_dir, scale, job.scale))
             job.seconds, job.seconds_from = pace.estimate(job.stage, job.config, job.ledger.get("flops"))
-
-    def _alternative(self, study: Study, rest: Sequence[str], plan: Plan) -> Alternative | None:
-        """The other design over the same axes, priced, so that the reader may choose."""
-        other = {"full": "one_at_a_time", "one_at_a_time": "full"}.get(study.design)
-        varied = [axis for axis in study.axes.values() if len(axis.levels) > 1]
-        if other is None or len(varied) < 2 or (other == "full" and full_size(study) > _ALTERNATIVE_ARMS):
-            return None
-        try:
-            found = self._without_twins(study, expand(study, other), rest, count=False)
-        except LavitError as error:
-            plan.remarks.append(f"design: {other} would be refused: {error.message}")
-            return None
-        arms, effects = len(found.design.arms), tuple(detectable_effects(study, found.design))
-        return Alternative(other, arms, len(found.runs), len(found.jobs), found.seconds(left=True), effects)
 
 
 def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:

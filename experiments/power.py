@@ -30,7 +30,7 @@ class Detectable:
 
     what: str  # "one arm vs default" | "main effect of llm (frozen - unfrozen)"
     kind: str  # arm | main
-    pairs: int  # pairs of arms that are averaged
+    pairs: int  # pairs of arms that are averaged; 0 where a model fitted to all arms makes it
     df: int
     comparisons: int  # size of the family that Holm corrects over
     holm: float | None  # at Holm's strictest level; None where one seed leaves no degree of freedom
@@ -43,26 +43,76 @@ class Detectable:
         return self.holm * sd_seed, self.uncorrected * sd_seed
 
 
+@dataclass(frozen=True)
+class MainEffect:
+    """A level against its axis's default, as the report will estimate it."""
+
+    axis: str
+    high: str
+    low: str
+    pairs: int  # matched pairs that it averages; 0 where least squares over all arms of a fraction make it
+    squared: float  # sum of its squared weights over the arms
+
+    @property
+    def what(self) -> str:
+        """`llm: frozen vs unfrozen`."""
+        return f"{self.axis}: {self.high} vs {self.low}"
+
+
+def main_effects(study: Study, design: Design) -> list[MainEffect]:
+    """The main effects that a design estimates: over matched pairs, or by the model of a fraction."""
+    effects = []
+    levels = [arm.cell for arm in design.arms if not arm.also]  # one that differs by more than levels fits no model
+    axes = {axis.name: list(axis.levels) for axis in study.axes.values()}
+    for axis in study.axes.values():
+        low = study.default[axis.name]
+        for high in (level for level in axis.levels if level != low):
+            if design.model:
+                from experiments.designs.model import main_weights
+
+                weights = main_weights(axes, levels, design.model, axis.name, high, low)
+                if weights is not None:
+                    effects.append(MainEffect(axis.name, high, low, 0, sum(w * w for w in weights)))
+            elif pairs := len(matched_pairs(design.arms, axis.name, low, high)):
+                effects.append(MainEffect(axis.name, high, low, pairs, 2.0 / pairs))
+    return effects
+
+
 def detectable_effects(study: Study, design: Design) -> list[Detectable]:
-    """What a design can detect: one arm against the default, then each axis's main effect over matched
-    pairs."""
+    """What a design can detect: one arm against the default, then each axis's main effect.
+
+    The two are families of their own, as in the report: the declared one (or all arms but the default), and the main
+    effects. In a cumulative design the main effects are its steps.
+    """
     arms, seeds = len(design.arms), len(study.seeds)
     if arms < 2:
         return []
     family = len(study.family) if study.family is not None else arms - 1
-    out = [_detectable("one arm vs default", "arm", 1, arms, seeds, family)]
-    effects = []
-    for axis in study.axes.values():
-        low = study.default[axis.name]
-        for high in axis.levels:
-            pairs = len(matched_pairs(design.arms, axis.name, low, high)) if high != low else 0
-            if pairs:
-                effects.append((f"{axis.name}: {high} vs {low}", pairs))
-    return out + [_detectable(what, "main", pairs, arms, seeds, len(effects)) for what, pairs in effects]
+    effects = main_effects(study, design)
+    out = [_detectable("one arm vs default", "arm", 1, 2.0, arms, seeds, family)]
+    for effect in effects:
+        what = f"step, {effect.what}" if design.steps else effect.what
+        out.append(_detectable(what, "main", effect.pairs, effect.squared, arms, seeds, len(effects)))
+    return out
 
 
-def _detectable(what: str, kind: str, pairs: int, arms: int, seeds: int, comparisons: int) -> Detectable:
-    squared, df = 2.0 / pairs, (arms - 1) * (seeds - 1)
+def regular_effects(study: Study, arms: int) -> list[Detectable]:
+    """What a regular fraction of so many arms detects, its arms not yet known: half of them are at either level."""
+    seeds = len(study.seeds)
+    effects = [
+        f"{axis.name}: {high} vs {study.default[axis.name]}"
+        for axis in study.axes.values()
+        for high in axis.levels
+        if high != study.default[axis.name]
+    ]
+    out = [_detectable("one arm vs default", "arm", 1, 2.0, arms, seeds, arms - 1)]
+    return out + [_detectable(what, "main", 0, 4.0 / arms, arms, seeds, len(effects)) for what in effects]
+
+
+def _detectable(
+    what: str, kind: str, pairs: int, squared: float, arms: int, seeds: int, comparisons: int
+) -> Detectable:
+    df = (arms - 1) * (seeds - 1)
     holm = smallest_effect(squared, arms, seeds, ALPHA / comparisons)
     return Detectable(what, kind, pairs, df, comparisons, holm, smallest_effect(squared, arms, seeds, ALPHA))
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-import textwrap
-from collections.abc import Sequence
 
-from experiments.design import crossed, matched_pairs
 from experiments.nesting import NO_LEVEL
 from experiments.plan import Plan
-from experiments.power import Detectable
+from experiments.render_design import budget_lines, design_lines
+from experiments.render_text import LABEL as _LABEL
+from experiments.render_text import WIDTH, duration
+from experiments.render_text import count as _count
+from experiments.render_text import cut as _cut
+from experiments.render_text import listed as _listed
+from experiments.render_text import table as _table
+from experiments.render_text import widths as _widths
+from experiments.render_text import wrapped as _wrapped
 
-WIDTH = 100
 _MANY = 40  # arms that are listed
-_LABEL = 11  # width of the words at the left
 
 
 def render_plan(plan: Plan, workers: int | None = None) -> str:
@@ -37,9 +39,11 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
         made = f"one {_listed(shared)} stage, made once for every arm and seed"
         lines += _wrapped("given", f"{made}: conclusions are conditional on {'it' if len(shared) == 1 else 'them'}")
     if len(arms) > 1:
-        lines += ["", *_estimable_lines(plan), *_power_lines(plan), *_alternative_lines(plan)]
+        lines += ["", *design_lines(plan)]
     for remark in plan.remarks:
         lines += _wrapped("remark", remark)
+    if plan.budget is not None:
+        lines += ["", *budget_lines(plan.budget)]
     return "\n".join(lines)
 
 
@@ -50,6 +54,7 @@ def render_head(plan: Plan) -> list[str]:
     design = f"{study.design} design, {_count(len(_varied(plan)), 'axis', 'axes')}, " if study.axes else ""
     lines = [f"{study.name}   {design}{size}"]
     lines += _wrapped("question", study.question) if study.axes or study.arms else []
+    lines += _wrapped("expected", study.hypothesis) if study.hypothesis else []
     lines += _wrapped("headline", study.headline) if study.headline else []
     lines += _wrapped("until", _until(plan)) if study.until else []
     for axis in study.axes.values():
@@ -63,21 +68,7 @@ def render_head(plan: Plan) -> list[str]:
 
 def render_price(plan: Plan, workers: int | None = None) -> list[str]:
     """The stages, what is shared and done, and the time that is left."""
-    return [*_stage_lines(plan), *_price_lines(plan), *_time_lines(plan, workers or _cores())]
-
-
-def duration(seconds: float | None) -> str:
-    """`12 s`, `3 min 20 s`, `2 h 05 min`, `4 d 8 h`; a dash where it is not known."""
-    if seconds is None:
-        return "–"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min" + (f" {whole % 60:02d} s" if whole < 600 else "")
-    if whole < 172_800:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+    return [*_stage_lines(plan), *_price_lines(plan), *_time_lines(plan, workers or cores())]
 
 
 def _until(plan: Plan) -> str:
@@ -189,84 +180,6 @@ def _time_lines(plan: Plan, workers: int) -> list[str]:
     return _wrapped("time", text)
 
 
-def _estimable_lines(plan: Plan) -> list[str]:
-    study, arms = plan.study, plan.design.arms
-    varied = [axis for axis in study.axes.values() if len(axis.levels) > 1]
-    if not varied or (study.design == "arms" and any(named.also for named in study.arms.values())):
-        return []
-    contrasts = [(axis, level) for axis in varied for level in axis.levels if level != study.default[axis.name]]
-    found = [c for c in contrasts if matched_pairs(arms, c[0].name, study.default[c[0].name], c[1])]
-    text = f"{len(found)} of {len(contrasts)} main effects"
-    lost = [f"{axis.name}={level}" for axis, level in contrasts if (axis, level) not in found]
-    text += f" (not {', '.join(lost)}: no two arms differ in it alone)" if lost else ""
-    pairs = list(itertools.combinations([axis.name for axis in varied], 2))
-    if pairs:
-        missing = [f"{a} x {b}" for a, b in pairs if not crossed(arms, a, b)]
-        text += f", {len(pairs) - len(missing)} of {len(pairs)} two-way interactions"
-        if study.design == "one_at_a_time" and len(missing) == len(pairs):
-            text += " (one at a time crosses no two axes)"
-        elif missing:
-            reason = "void" if plan.design.removed else "not crossed"
-            text += f" (not {', '.join(missing)}: {reason})"
-    return _wrapped("estimable", text)
-
-
-def _power_lines(plan: Plan) -> list[str]:
-    if not plan.effects or plan.records_stage is None:
-        return []
-    if plan.effects[0].holm is None:
-        return _wrapped("detects", "nothing over seeds: with one seed there is no interval over training runs")
-    unit = (
-        "between-seed SDs" if plan.study.sd_seed is None else f"{plan.study.headline} (pilot SD {plan.study.sd_seed:g})"
-    )
-    lines = _wrapped(
-        "detects", f"smallest effects found with 80 % power, in {unit}: Holm's strictest level (uncorrected)"
-    )
-    shown = [e for e in plan.effects if e.kind == "arm" or e.pairs > 1]
-    lines += [
-        f"{'':{_LABEL + 2}}{_cut(effect.what, 46):<46}  {_effect(effect, plan):<16}  df {effect.df}"
-        + (f", {effect.pairs} pairs" if effect.pairs > 1 else "")
-        for effect in shown[:12]
-    ]
-    if len(shown) > 12:
-        lines.append(f"{'':{_LABEL + 2}}... and {len(shown) - 12} more")
-    return lines
-
-
-def _alternative_lines(plan: Plan) -> list[str]:
-    other = plan.alternative
-    if other is None:
-        return []
-    size = f"{_count(other.arms, 'arm')}, {_count(other.runs, 'run')}, {_count(other.jobs, 'job')}"
-    text = f"design: {other.design} has {size}"
-    text += f", {duration(other.seconds_left)} left on one core" if other.seconds_left is not None else ""
-    arm = [e for e in other.effects if e.kind == "arm" and e.holm is not None]
-    main = [e for e in other.effects if e.kind == "main" and e.pairs > 1 and e.holm is not None]
-    if plan.records_stage is None:
-        arm, main = [], []
-    if arm:
-        text += f"; it detects one arm vs default at {_effect(arm[0], plan)}"
-    if main:
-        low, high = min(main, key=_holm), max(main, key=_holm)
-        text += f", main effects at {_effect(low, plan)}" + (
-            f" to {_effect(high, plan)}" if _holm(high) > _holm(low) else ""
-        )
-    if arm and not main and other.design == "one_at_a_time":
-        text += ", and no interaction"
-    return _wrapped("instead", text)
-
-
-def _holm(effect: Detectable) -> float:
-    return effect.holm or 0.0
-
-
-def _effect(effect: Detectable, plan: Plan) -> str:
-    units = effect.in_units(plan.study.sd_seed)
-    if units is not None:
-        return f"{units[0]:.3g} ({units[1]:.3g})"
-    return f"{effect.holm:.2f} ({effect.uncorrected:.2f})"
-
-
 def _params(counts: tuple[int, int] | None) -> str:
     if counts is None:
         return "–"
@@ -280,37 +193,6 @@ def _millions(count: int) -> str:
     return f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count / 1e3:.1f} k"
 
 
-def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns two spaces apart: the first `left` of them flush left, the others flush right."""
-    widths = _widths(rows)
-    lines = []
-    for row in rows:
-        cells = [c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return lines
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-
-
-def _wrapped(label: str, text: str) -> list[str]:
-    indent = " " * (_LABEL + 2)
-    wrapped = textwrap.wrap(text, WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
-    return [f"  {label:<{_LABEL}}{line}" if i == 0 else indent + line for i, line in enumerate(wrapped)]
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
-def _cores() -> int:
+def cores() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

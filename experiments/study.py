@@ -13,16 +13,17 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.axes import Axis, read_overrides
 from experiments.axis_forms import read_axes
 from experiments.compose import Composer, parse_overrides, resolve
+from experiments.designs.options import OPTIONS, read_options
 from experiments.errors import Complaint, LavitError, did_you_mean
 from experiments.inherit import clash, drop_removed, own_name
 from experiments.match import Match, read_match
 from experiments.nesting import nested_voids
 from experiments.voids import Void, read_voids
 
-DESIGNS = ("full", "one_at_a_time", "arms")
-LATER_DESIGNS = ("fraction", "leave_one_out", "cumulative", "search")
+DESIGNS = ("full", "one_at_a_time", "leave_one_out", "cumulative", "fraction", "arms")
+LATER_DESIGNS = ("search",)
 KEYS = (
-    *("name", "question", "design", "axes", "void", "seeds", "headline"),
+    *("name", "question", "hypothesis", "design", "axes", "void", "seeds", "headline"),
     *("default", "family", "margin", "power", "arms", "until", "also", "match"),
 )
 LATER_KEYS = ("tune",)
@@ -43,7 +44,7 @@ class Study:
 
     name: str
     question: str
-    design: str  # full | one_at_a_time | arms
+    design: str  # one of DESIGNS
     axes: dict[str, Axis]
     voids: tuple[Void, ...]  # the file's rules, then the conditions of nested axes
     seeds: tuple[int, ...]
@@ -54,10 +55,12 @@ class Study:
     family: tuple[str, ...] | None = None  # arms whose p-values are corrected together; None: all but the default
     margin: float | None = None  # smallest difference of the headline that matters, in its own units
     sd_seed: float | None = None  # between-seed SD of the headline from a pilot: effects are then in its units
+    pilot: str | None = None  # a finished study that this SD is taken from
     arms: dict[str, NamedArm] = field(default_factory=dict)
     until: str | None = None  # last stage that is run
     also: tuple[str, ...] = ()  # overrides that hold in every arm
-    design_options: dict[str, Any] = field(default_factory=dict)  # all of `design: {NAME: VALUE, KEY: VALUE}`
+    design_options: dict[str, Any] = field(default_factory=dict)  # what `experiments.designs.options` made of them
+    hypothesis: str | None = None  # what is expected, said before the first run
     match: Match | None = None  # the budget that every arm is brought to
     file: str = ""  # where it was read, for messages
 
@@ -98,7 +101,7 @@ def read_study(
     _check_keys(node, complain)
     axes, rest = read_axes(node.get("axes"), composer, rest, complain, required=node.get("design") != "arms")
     composer.compose(rest)  # a wrong override is the command line's mistake, not an arm's
-    design, design_options = _design(node.get("design", "full"), complain)
+    design, design_options = _design(node.get("design", "full"), axes, complain)
     rules = read_voids(node.get("void"), axes, complain)
     arms = _arms(node.get("arms"), axes, design, complain)
     default_arm, default = _default(node.get("default"), axes, arms, complain)
@@ -121,7 +124,9 @@ def read_study(
         default_arm=default_arm,
         family=_family(node.get("family"), complain),
         margin=_positive(node.get("margin"), "margin", complain),
-        sd_seed=_power(node.get("power"), complain),
+        sd_seed=_power(node.get("power"), complain)[0],
+        pilot=_power(node.get("power"), complain)[1],
+        hypothesis=_hypothesis(node.get("hypothesis"), complain),
         arms=arms,
         until=until,
         also=read_overrides(node.get("also"), "also", complain),
@@ -212,13 +217,15 @@ def _check_keys(node: Mapping[Any, Any], complain: Complaint) -> None:
             raise complain(str(key), "unknown key", did_you_mean(key, KEYS))
 
 
-def _design(value: Any, complain: Complaint) -> tuple[str, dict[str, Any]]:
+def _design(value: Any, axes: Mapping[str, Axis], complain: Complaint) -> tuple[str, dict[str, Any]]:
     """Return the design's name and its options: the first key of `{fraction: 8, estimate: [main]}` is the name."""
     word = next(iter(value), None) if isinstance(value, dict) else value
     if word in LATER_DESIGNS:
         raise complain("design", f"{value!r} is not built yet", f"there is: {', '.join(DESIGNS)}")
     if not isinstance(word, str) or word not in DESIGNS:
         raise complain("design", f"there is no design {word!r}", did_you_mean(word, DESIGNS))
+    if word in OPTIONS:
+        return word, read_options(word, value, axes, complain)
     if isinstance(value, dict):
         raise complain("design", f"the design '{word}' has no options", f"write design: {word}")
     return word, {}
@@ -270,12 +277,22 @@ def _positive(value: Any, key: str, complain: Complaint) -> float | None:
     return float(value)
 
 
-def _power(value: Any, complain: Complaint) -> float | None:
+def _power(value: Any, complain: Complaint) -> tuple[float | None, str | None]:
+    """Return the between-seed SD, or the study to take it from."""
+    if value is None:
+        return None, None
+    if not isinstance(value, dict) or set(value) not in ({"sd_seed"}, {"pilot"}):
+        hint = "write power: {sd_seed: 0.1}, the between-seed SD of the headline, or power: {pilot: STUDY}"
+        raise complain("power", f"{value!r}", hint)
+    if "pilot" in value:
+        return None, _text(value["pilot"], "power.pilot", complain, "name a study that has results under runs/")
+    return _positive(value["sd_seed"], "power.sd_seed", complain), None
+
+
+def _hypothesis(value: Any, complain: Complaint) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, dict) or set(value) != {"sd_seed"}:
-        raise complain("power", f"{value!r}", "write power: {sd_seed: 0.1}, the between-seed SD of the headline")
-    return _positive(value["sd_seed"], "power.sd_seed", complain)
+    return _text(value, "hypothesis", complain, "say in a sentence what you expect, or take the key out")
 
 
 def _family(value: Any, complain: Complaint) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ stages read tell no arms apart: the later of two such arms is void there, with t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from experiments.design import Design, Levels, Removed
@@ -82,4 +83,11 @@ def void_twins(study: Study, design: Design, twins: Sequence[Twins]) -> Design:
         why = f"the study stops at the stage {study.until}, and {names} {changes} nothing up to there"
         voids.append(Removed(Void(when, why), tuple(arms)))
     kept = tuple(arm for arm in design.arms if arm.name not in gone)
-    return Design(kept, (*design.removed, *voids))
+    if design.model or design.steps:
+        same = ", ".join(dict.fromkeys(axis for void in voids for axis in void.void.when))
+        raise LavitError(
+            f"{study.file}: design: {study.design}: the study stops at the stage {study.until}, and {same} changes "
+            "nothing up to there: a design for fewer axes is another design",
+            f"take {same} out of the axes, or narrow it on the command line",
+        )
+    return replace(design, arms=kept, removed=(*design.removed, *voids))

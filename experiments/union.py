@@ -100,7 +100,8 @@ def shared_jobs(plans: Sequence[Plan]) -> dict[str, int]:
 
 def render_union(plans: Sequence[Plan]) -> str:
     """The plans in short, one after another, and what they cost together (100 columns)."""
-    from experiments.render_plan import duration, render_head, render_price
+    from experiments.render_plan import render_head, render_price
+    from experiments.render_text import duration
 
     if len(plans) == 1:
         return plans[0].render()

@@ -19,6 +19,8 @@ def audit(results: Results) -> list[Check]:
     """Every check, in the order in which they are read."""
     checks = [
         _completeness(results),
+        _frozen(results),
+        _design(results),
         _examples(results),
         _voids(results),
         _conditions(results),
@@ -46,6 +48,37 @@ def _completeness(results: Results) -> Check:
         again = f"; repeat with `{run.command}`" if run.command else ""
         items.append(f"{run.arm}, seed {run.seed}: {run.status}{why}{again}")
     return Check("Completeness", "warn" if items else "ok", text, tuple(items))
+
+
+def _frozen(results: Results) -> Check | None:
+    """Whether the study is what was written down before the first run."""
+    if "frozen" not in results.frame.header:
+        return None
+    frozen = results.frame.header["frozen"]
+    if not frozen:
+        return Check("Frozen plan", "info", "the plan was not written down before the first run")
+    found = tuple(str(line) for line in frozen.get("deviations") or [])
+    notes = []
+    if done := frozen.get("done_before") or []:
+        notes.append(f"{len(done)} runs were done when it was frozen: {', '.join(done)}")
+    for step in frozen.get("history") or []:
+        notes.append(f"frozen before on {step.get('date')}, and again because: {step.get('reason')}")
+        notes += [f"then changed: {line}" for line in step.get("deviations") or []]
+    count = f"{len(found)} deviation{'s' if len(found) > 1 else ''}" if found else "no deviation"
+    return Check(
+        "Frozen plan", "warn" if found or done else "ok", f"frozen on {frozen['date']}, {count}", (*found, *notes)
+    )
+
+
+def _design(results: Results) -> Check | None:
+    """How the arms of a fraction were chosen, and what they cannot tell apart."""
+    extra = results.frame.study.extra
+    if not extra.get("model"):
+        return None
+    plan = results.frame.header.get("plan") or {}
+    chains = tuple((plan.get("estimable") or {}).get("chains") or ())
+    text = str(extra.get("method") or "a fraction") + "; interactions outside its model are taken to be nil"
+    return Check("Design", "info", text, tuple(f"aliased: {chain}" for chain in chains))
 
 
 def _examples(results: Results) -> Check:

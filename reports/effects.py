@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import special
 
+from experiments.designs.model import main_weights
 from reports.contrast import Contrast, contrast, detectable_in_se, seed_variance
 from reports.measure import Cube, Measure, Scores
 from reports.study import Study
@@ -26,8 +27,8 @@ class Effect:
     """A comparison with its meaning.
 
     kind: `arm` (an arm against the default), `main_effect` (a level against the axis's first, over matched
-    pairs). family: `declared`, `main effects` or `exploratory`. verdict: helps, hurts, equivalent, no
-    evidence, one seed, not estimable.
+    pairs, or by the model of a fraction). family: `declared`, `main effects` or `exploratory`. verdict:
+    helps, hurts, equivalent, no evidence, one seed, not estimable.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Effect:
     contrast: Contrast
     axis: str | None = None
     pairs: tuple[tuple[str, str], ...] = ()
+    fitted: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # arms at either level, where least squares weigh all
     family: str = "declared"
     verdict: str = "not estimable"
     unequal: tuple[str, ...] = ()
@@ -56,7 +58,8 @@ class Effects:
 
     effects: list[Effect]
     unequal: dict[Measure, dict[str, float]]
-    by_axis: bool  # whether some main effect averages several matched pairs (a factorial design)
+    by_axis: bool  # whether findings are about axes: a factorial design, a fraction, or the steps of a cumulative one
+    basis: str = ""  # how a main effect is made, in words
 
     def arm(self, measure: Measure, arm: str) -> Effect | None:
         """The comparison of an arm with the default."""
@@ -155,8 +158,14 @@ def compute_effects(study: Study, scores: Scores, lower: Collection[str] = ()) -
                     exploratory.setdefault((measure.benchmark, kind, make.__name__), []).extend(more)
     for group in exploratory.values():
         judge(group, "fdr_bh")
-    by_axis = any(len(e.pairs) > 1 for e in found if e.kind == "main_effect")
-    return Effects(found, unequal, by_axis)
+    basis = ""
+    if any(any(e.fitted) for e in found):
+        basis = "by least squares over the arms of the fraction, interactions outside its model taken to be nil"
+    elif study.extra.get("steps"):
+        basis = "one step after another: each arm less the one before it"
+    elif any(len(e.pairs) > 1 for e in found if e.kind == "main_effect"):
+        basis = "averaged over matched pairs of arms that differ in one axis only"
+    return Effects(found, unequal, bool(basis), basis)
 
 
 def _varies(cube: Cube) -> bool:
@@ -184,6 +193,9 @@ def _main_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str,
     found = []
     for axis, levels in study.axes.items():
         for level in levels[1:]:
+            if study.extra.get("model"):
+                found.append(_fitted_effect(study, measure, cube, unequal, axis, level))
+                continue
             pairs = matched_pairs(study, axis, level)
             # A pair counts where this measure exists for both (an arm without images has no text-to-image
             # score).
@@ -198,6 +210,23 @@ def _main_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str,
                 effect = replace(effect, contrast=Contrast(reason=reason))
             found.append(replace(effect, axis=axis, pairs=tuple(usable), family="main effects"))
     return found
+
+
+def _fitted_effect(
+    study: Study, measure: Measure, cube: Cube, unequal: dict[str, float], axis: str, level: str
+) -> Effect:
+    """A main effect of a fraction: least squares under the model that the study names, over the arms with a score."""
+    first = study.axes[axis][0]
+    terms = [str(term) for term in study.extra["model"]]
+    usable = [arm for arm in study.arms if arm not in study.also and cube.run_means(arm)]
+    rows = [{a: study.arms[arm].get(a) or study.reference(a) for a in study.axes} for arm in usable]
+    fitted = main_weights(study.axes, rows, terms, axis, level, first) if usable else None
+    weights = dict(zip(usable, fitted, strict=True)) if fitted is not None else {}
+    effect = _effect("main_effect", measure, cube, weights, unequal, level, first)
+    if fitted is None:
+        effect = replace(effect, contrast=Contrast(reason="the arms that have a score do not tell it apart"))
+    sides = tuple(tuple(a for a in weights if study.arms[a].get(axis) == side) for side in (level, first))
+    return replace(effect, axis=axis, fitted=(sides[0], sides[1]), family="main effects")
 
 
 def _effect(

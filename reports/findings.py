@@ -73,6 +73,11 @@ def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
     ]
     if len(effect.pairs) > 1:
         lines.append(f"Mean over {len(effect.pairs)} matched pairs of arms that differ in this axis only.")
+    if any(effect.fitted):
+        arms = sum(map(len, effect.fitted))
+        lines.append(
+            f"By least squares over {arms} arms: interactions outside the fraction's model are taken to be nil."
+        )
     if effect.verdict in ("helps", "hurts") and math.isfinite(c.detectable):
         lines.append(
             f"This design would have seen {shown.number(c.detectable)} (80 % power, Holm over {c.family_size})."

@@ -171,6 +171,7 @@ def _document(results: Results, findings: list[Finding], tables: list[Table]) ->
             }
             for f in findings
         ],
+        "frozen": results.frame.header.get("frozen"),
         "warnings": warnings(results),
         "tables": [table.name for table in tables],
     }
@@ -187,6 +188,7 @@ def _contrast(effect: Effect) -> dict[str, Any]:
             "axis": effect.axis,
             "level": effect.subject,
             "pairs": [list(pair) for pair in effect.pairs],
+            "fitted": [list(side) for side in effect.fitted],
         }
     found |= {"against": effect.against, "family": effect.family, "verdict": effect.verdict}
     return found | {"unequal_variance": list(effect.unequal)} | numbers_of(effect.contrast)

@@ -64,4 +64,6 @@ def arms_of(effect: Effect) -> tuple[list[str], list[str]]:
     """The arms on either side of a comparison: those at the level, and those that it is compared with."""
     if effect.kind == "arm":
         return [effect.subject], [effect.against]
+    if any(effect.fitted):
+        return list(effect.fitted[0]), list(effect.fitted[1])
     return [arm for arm, _ in effect.pairs], [other for _, other in effect.pairs]

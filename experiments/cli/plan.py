@@ -7,6 +7,9 @@ the smallest difference that the study can detect. Changes nothing and needs no 
 from __future__ import annotations
 
 import argparse
+import sys
+
+from experiments.errors import LavitError
 
 EXAMPLES = """\
 examples:
@@ -15,6 +18,9 @@ examples:
   lavit plan study=quickstart llm=frozen          an axis narrowed to one level
   lavit plan study=quickstart scale=standard --probe      times by trying: some steps of each stage, here
   lavit plan study=quickstart --json | jq .stages
+  lavit plan study=lavit_paper --pilot quickstart  detectable effects in the headline's own units
+  lavit plan study=lavit_paper --budget 30m        the best sub-design that fits, and its command line
+  lavit plan study=lavit_paper --freeze            written down before the first run; the report lists deviations
 """
 
 
@@ -27,12 +33,41 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--probe", action="store_true", help="time some steps of stages that nothing finished tells the time of"
     )
     parser.add_argument("--json", action="store_true", help="the whole plan as JSON")
+    parser.add_argument("--workers", type=int, metavar="N", help="cores to tell wall time for (default: all here)")
+    parser.add_argument("--pilot", metavar="STUDY", help="take the between-seed SD of the headline from its results")
+    parser.add_argument("--budget", metavar="TIME", help="propose the best sub-design for 2h, 90m, 1d of wall time")
+    parser.add_argument("--freeze", action="store_true", help="write the plan down; the report lists deviations")
+    parser.add_argument("--refreeze", metavar="REASON", help="write it down again, and record why")
+    parser.add_argument("--allow", action="store_true", help="exit 0 though a term asked for is not estimable")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print the plan."""
-    from experiments.cli.studies import planned
+    """Print the plan; 1 where the design cannot estimate what the study asks it to."""
+    from experiments.cli.studies import config_dir, planned
+    from experiments.render_plan import cores, render_plan
 
+    if arguments.workers is not None and arguments.workers < 1:
+        raise LavitError(f"--workers {arguments.workers}: is no number of cores", "write 1 or more")
+    if arguments.pilot:
+        from experiments.axes import write_override
+
+        arguments.overrides = [*arguments.overrides, write_override("study.power", {"pilot": arguments.pilot})]
     plan = planned(arguments, probe=arguments.probe)
-    print(plan.to_json() if arguments.json else plan.render())
+    workers = arguments.workers or cores()
+    if arguments.budget:
+        from experiments.budget import propose, read_duration
+
+        plan.budget = propose(plan, read_duration(arguments.budget), workers, config_dir(arguments))
+    frozen = None
+    if arguments.freeze or arguments.refreeze is not None:
+        from experiments.freeze import freeze
+
+        frozen = freeze(plan, arguments.refreeze)
+    print(plan.to_json() if arguments.json else render_plan(plan, workers))
+    if frozen is not None:
+        print(frozen, file=sys.stderr)
+    if plan.estimable is not None and plan.estimable.claimed_lost and not arguments.allow:
+        lost = ", ".join(plan.estimable.claimed_lost)
+        print(f"lavit: the design cannot estimate {lost}; --allow plans it all the same", file=sys.stderr)
+        return 1
     return 0

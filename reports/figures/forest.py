@@ -69,7 +69,7 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
         figure.tight_layout(pad=0.5, w_pad=1.2)
         table = pd.DataFrame(data)
         svg = save(figure, NAME, folder, table)
-    what = "main effects over matched pairs" if results.effects.by_axis else "each arm less the default"
+    what = f"main effects {results.effects.basis}" if results.effects.by_axis else "each arm less the default"
     caption = (
         f"Differences with 95 % intervals over seeds and examples: {what}. Grey bar: differences that this design "
         "would have missed more often than one time in five (80 % power, at Holm's strictest step). Up and blue: "

@@ -66,7 +66,7 @@ def build_page(
         strip=_strip(results),
         notes=warnings(results),
         headline_name=results.display(headline).name if headline else results.frame.study.headline,
-        by_axis=results.effects.by_axis,
+        basis=results.effects.basis,
         findings=[[f for f in findings if f.value], [f for f in findings if not f.value]],
         tables=list(tables),
         rendered=rendered,

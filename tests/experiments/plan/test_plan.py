@@ -35,8 +35,8 @@ def test_lavit_paper_is_the_factorial_without_voids(plan: Plans) -> None:
     assert len(found.runs) == 36
     assert [len(removed.arms) for removed in found.design.removed] == [4]
     assert jobs_of(found)["tokenizer"] == 6
-    assert found.alternative is not None
-    assert (found.alternative.design, found.alternative.arms) == ("one_at_a_time", 5)
+    assert found.alternatives
+    assert (found.alternatives[0].design, found.alternatives[0].arms) == ("one_at_a_time", 5)
 
 
 def test_a_run_uses_the_tokenizer_of_its_own_seed(plan: Plans) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from experiments.plan import Plan
-from experiments.render_plan import duration, render_plan
+from experiments.render_plan import render_plan
+from experiments.render_text import duration
 
 Plans = Callable[..., Plan]
 
