@@ -97,7 +97,8 @@ def chain_study(overrides: Sequence[str], config: DictConfig, launcher: Launcher
     folder = config_source(config.hydra)
     plan = planned(tuple(overrides), folder)
     prepare(plan)
-    return submit_chain(plan, OmegaConf.to_container(config.hydra.launcher, resolve=True), folder)
+    settings: Any = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    return submit_chain(plan, settings, folder)
 
 
 def _launch(launcher: Launcher, requests: Sequence[Path]) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from experiments.failures import classify
 from experiments.lease import holder
 from experiments.plan import Plan, Run
 from experiments.store import PROGRESS, Store
@@ -30,7 +31,8 @@ class RunState:
     Attributes:
         status: done when its last stage is; failed when a stage failed; running when one is being worked on.
         stages: state of each of its stages, in order.
-        error: of a failed run: ``{"class", "message", "stage", "key", "traceback"}``.
+        error: of a failed run: ``{"kind", "class", "message", "stage", "key", "traceback"}``; the kind is a word of
+            ``experiments.failures``.
         detail: a few words for people: which stage runs, how far it is, or what failed.
     """
 
@@ -51,13 +53,14 @@ def run_state(store: Store, run: Run) -> RunState:
             failure = store.failure(stage, key) or {}
             trace = failure.get("traceback")
             error = {
+                "kind": classify(failure).name,
                 "class": failure.get("class"),
                 "message": failure.get("message"),
                 "stage": stage,
                 "key": key,
                 "traceback": str(store.folder(stage, key) / trace) if trace else None,
             }
-            return RunState("failed", stages, error, f"{stage}: {error['class']}: {error['message']}")
+            return RunState("failed", stages, error, f"{stage} [{error['kind']}]: {error['class']}: {error['message']}")
     for stage, state in stages.items():
         if state == "running":
             body = store.read(stage, run.stage_keys[stage], PROGRESS) or {}

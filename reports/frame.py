@@ -236,6 +236,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return {"runs": loaded} if isinstance(loaded, list) else dict(loaded)
 
 
+def _error_text(error: Any) -> str:
+    """``pretrain [nan]: TrainingError: ...``: what stopped a run, and of which kind it was."""
+    if not isinstance(error, dict):
+        return str(error or "")
+    kind = f" [{error['kind']}]" if error.get("kind") else ""
+    return f"{error.get('stage')}{kind}: {error.get('class')}: {error.get('message')}"
+
+
 def _tabulate_runs(
     entries: list[Mapping[str, Any]], study: Study, records: pd.DataFrame, path: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -254,7 +262,7 @@ def _tabulate_runs(
             status = "done"
         rows[(arm, seed)] = {
             "status": status,
-            "error": str(entry.get("error") or ""),
+            "error": _error_text(entry.get("error")),
             "command": str(entry.get("command") or ""),
             "mlflow_run_id": str(entry.get("mlflow_run_id") or ""),
             "wall_s": dict(entry.get("wall_s") or {}),
