@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from lavit.build import build, locate
 from lavit.language.llm import build_llm
@@ -18,6 +17,7 @@ from lavit.ledger import Ledger, count_parameters
 from lavit.model.lavit import build_lavit
 from lavit.pricing.shapes import Shapes
 from lavit.pricing.trial import (
+    ORDERED,
     Config,
     Trial,
     corpus_of,
@@ -93,7 +93,11 @@ class ArmTrial(ArmModule):
             self.model = build_lavit(llm, shape, codebook_KD, config.connector, target, trainable)
         mean = kept_places(inputs["tokenizer"]["tokens"], inputs["tokenizer"]["tokenizer"], visual.num_places)
         size = self.corpus.size("train")
-        self.store = StandInStore(stand_in_size(size, device), mean, visual, device)
+        self.store = StandInStore(min(stand_in_size(size, device), ORDERED), mean, visual, device)
+        rows = round(mean * size)  # of the whole split: shapes alone, whatever the device
+        shapes = [(torch.float32, (rows, visual.feature_dim)), (torch.float32, (rows, visual.code_dim))]
+        shapes += [(torch.int64, (rows,)), (torch.int64, (rows,))]
+        self.data = [torch.empty(shape, dtype=dtype, device="meta") for dtype, shape in shapes]
         self.weights = config.train.weights
         self.order = [order(len(self.store), self.seed, purpose) for purpose in range(4)]
         self.trunk_counts = torch.zeros(4, dtype=torch.float64)
