@@ -75,7 +75,8 @@ def sources(folder: Path) -> dict[str, str]:
 
 
 def mutate(texts: dict[str, str], seed: int) -> str:
-    """One of the study files with one to three things wrong with it, in its data or in its text."""
+    """One of the study files with one to three things wrong with it, in its data or in its text. What is put in comes
+    from these files and the shipped ones."""
     choose = random.Random(seed)
     name = choose.choice(sorted(texts))
     if choose.random() < 0.25:
@@ -86,7 +87,8 @@ def mutate(texts: dict[str, str], seed: int) -> str:
             text = text[:at] + put + text[at + choose.choice([0, 1, 1, 5]) :]
         return text
     bodies = {other: yaml.safe_load(text) for other, text in texts.items()}
-    found = [place for body in bodies.values() for place in places(body)]
+    shipped = [yaml.safe_load(text) for text in sources(config_folder()).values()]
+    found = [place for body in (*bodies.values(), *shipped) for place in places(body)]
     keys = sorted({str(key) for box, key in found if isinstance(box, dict)})
     values = [*ODD, *(box[key] for box, key in found)]
     body = copy.deepcopy(bodies[name])
