@@ -222,8 +222,16 @@ class Composer:
                     f"the config in {self.config_dir} with {' '.join(cache_key) or 'no override'} never ends",
                     "a YAML node holds itself, by an alias (*name) inside its own anchor (&name)",
                 ) from error
-            except (HydraException, OmegaConfBaseException, ValueError) as error:
-                reason = str(error).split("\n\n")[0]
+            except (
+                HydraException,
+                OmegaConfBaseException,
+                ValueError,
+                AssertionError,
+                AttributeError,
+                TypeError,
+            ) as error:
+                # Hydra asserts and stumbles, with no word of its own, over a defaults list that is none.
+                reason = str(error).split("\n\n")[0] or "a defaults list names configs: [NAME, _self_]"
                 raise LavitError(f"the config in {self.config_dir} does not compose: {reason}") from error
             OmegaConf.set_struct(config, False)
             config.pop("hydra", None)
