@@ -21,6 +21,7 @@ examples:
   lavit plan study=lavit_paper --pilot quickstart  detectable effects in the headline's own units
   lavit plan study=lavit_paper --budget 30m        the best sub-design that fits, and its command line
   lavit plan study=lavit_paper --freeze            written down before the first run; the report lists deviations
+  lavit plan 'study=[quickstart,lavit_paper]'     several: the price of all, and what they share
 """
 
 

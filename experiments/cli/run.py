@@ -22,6 +22,7 @@ examples:
   lavit run study=quickstart hydra/launcher=ray hydra.launcher.address=auto
   lavit run study=quickstart hydra/launcher=submitit_slurm hydra.launcher.partition=gpu --chain
   lavit run study=quickstart --retry oom,lost                  of what failed before, only these kinds again
+  lavit run 'study=[quickstart,lavit_paper]'             what they share is run once; a report for each
 """
 
 

@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,11 @@ def sources(folder: Path) -> dict[str, str]:
     return {path.stem: path.read_text() for path in sorted((folder / "study").glob("*.yaml"))}
 
 
+@cache
+def parsed(text: str) -> Any:
+    return yaml.safe_load(text)
+
+
 def mutate(texts: dict[str, str], seed: int) -> str:
     """One of the study files with one to three things wrong with it, in its data or in its text. What is put in comes
     from these files and the shipped ones."""
@@ -86,12 +92,11 @@ def mutate(texts: dict[str, str], seed: int) -> str:
             put = "".join(choose.choices(CHARACTERS, k=choose.choice([0, 1, 1, 2])))
             text = text[:at] + put + text[at + choose.choice([0, 1, 1, 5]) :]
         return text
-    bodies = {other: yaml.safe_load(text) for other, text in texts.items()}
-    shipped = [yaml.safe_load(text) for text in sources(config_folder()).values()]
-    found = [place for body in (*bodies.values(), *shipped) for place in places(body)]
+    donors = [parsed(text) for text in (*texts.values(), *sources(config_folder()).values())]
+    found = [place for body in donors for place in places(body)]
     keys = sorted({str(key) for box, key in found if isinstance(box, dict)})
     values = [*ODD, *(box[key] for box, key in found)]
-    body = copy.deepcopy(bodies[name])
+    body = copy.deepcopy(parsed(texts[name]))
     for _ in range(choose.choice([1, 1, 1, 2, 3])):
         everything = list(places(body))
         if not everything:

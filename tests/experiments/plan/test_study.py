@@ -164,7 +164,7 @@ def test_a_study_bears_its_files_name(desk: Desk) -> None:
 
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"sedes": 3}, ["sedes: unknown key", "did you mean 'seeds'"]),
-    ({"match": {"by": "flops"}}, ["match: not built yet"]),
+    ({"match": {"by": "flops"}}, ["match.by", "did you mean 'train_flops'"]),
     ({"name": "a/b"}, ["name", "'a/b'"]),
     ({"name": "store"}, ["name", "'store'"]),
     ({"question": None}, ["question: missing"]),
