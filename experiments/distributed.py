@@ -114,12 +114,12 @@ def run_group(request: Request, progress: Progress, stop_requested: Callable[[],
             told = False
             while group.running() and not group.ended_badly():
                 time.sleep(POLL_S)
-                if (body := read_json(group.folder / PROGRESS)) is not None:
-                    progress.ranks_s = request.devices * float(body["cpu_s"])
-                    progress(body["step"], body["total"], body["metrics"])
                 if not told and stop_requested():
                     told = True
                     (group.folder / STOP).touch()
+                if (body := read_json(group.folder / PROGRESS)) is not None:
+                    progress.ranks_s = request.devices * float(body["cpu_s"])
+                    progress(body["step"], body["total"], body["metrics"])
             if group.ended_badly():
                 raise group.error()
         finally:

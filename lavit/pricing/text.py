@@ -154,7 +154,7 @@ def arm(config: Config, inputs: dict[str, Config], device: str) -> Trial:
         sampled = sampled_steps(steps, int(sequences))
         for step in sampled:
             for part in module.batch(step):
-                module.count(part)
+                module.counts += module.count(part)
         module.counts *= steps / max(1, len(sampled))
         return module.final_ledger(steps)
 

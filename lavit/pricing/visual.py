@@ -96,7 +96,8 @@ class TokenizerTrial(TokenizerTraining):
         self.tokenizer.selector = Intended(self.tokenizer.selector, mean)
         self.features = empty(stand_in_size(size, device), encoder.num_patches, encoder.feature_dim, device=device)
         self.order = order(len(self.features), 0, purpose=0)
-        self.assigned, self.revived = None, 0
+        self.assigned = None
+        self.register_buffer("revived", torch.zeros((), dtype=torch.int64))
 
     def batch(self, step: int) -> Tensor:
         """Features of a step, not looked at for values that are not finite."""

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from fake_study import fork
 
-from experiments.devices import check_devices, devices_of
 from experiments.errors import LavitError
 from experiments.launch import HerePool, run_graph
 from experiments.plan import StageJob
 from experiments.store import Request
+from experiments.trainer import check_devices, devices_of
 
 ROOT = Path(__file__).parents[3]
 TRAINER = {"devices": 2, "strategy": "ddp", "accelerator": "cpu"}
@@ -73,7 +73,7 @@ def test_a_killed_rank_fails_the_stage_which_goes_on_when_it_is_run_again(store,
     pool = fork()
     first = run_graph({("pretrain", "p"): job}, store, pool)["pretrain", "p"]
     if first.status == "failed":
-        assert first.error["class"] == "RankDied" and "rank 1 of 2 was killed by signal 9" in first.error["message"]
+        assert first.error["class"] == "Died" and "rank 1 of 2 was killed by signal 9" in first.error["message"]
         first = run_graph({("pretrain", "p"): job}, store, pool)["pretrain", "p"]
     assert first.status == "ran"
     assert "begun at 4" in (store.folder("pretrain", "p") / "weights.txt").read_text()

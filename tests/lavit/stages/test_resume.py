@@ -1,4 +1,4 @@
-"""Every stage resumes to the bit: killed with SIGKILL on the way and run again, it leaves the files of one left alone."""
+"""Every stage resumes to the bit: killed with SIGKILL and run again, its files are those of one left alone."""
 
 from __future__ import annotations
 
