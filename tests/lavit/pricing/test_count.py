@@ -35,9 +35,10 @@ GROUPS = {
     "llm": "unfrozen",
     "train": "default",
     "optimizer": "muon",
+    "trainer": "single",
     "cooldown": "linear",
 }
-ARM = ["data", "regime", "connector", "target", "llm", "train", "optimizer"]
+ARM = ["data", "regime", "connector", "target", "llm", "train", "optimizer", "trainer"]
 READS = {
     "vision": ["data", "vision"],
     "language": ["data", "language"],
