@@ -56,7 +56,8 @@ def _estimable_lines(plan: Plan, found: Estimable) -> list[str]:
         if plan.study.design == "one_at_a_time" and len(missing) == pairs:
             text += " (one at a time crosses no two axes)"
         elif len(missing) == pairs:
-            text += " (none is in the model)" if found.claimed else " (no two axes are crossed)"
+            asked = any("*" in term for term in found.claimed)
+            text += "" if asked else " (none is in the model)" if found.claimed else " (no two axes are crossed)"
         elif missing:
             reason = "not in the model" if found.claimed else "void" if plan.design.removed else "not crossed"
             named = [*missing[:_CHAINS], *([f"{len(missing) - _CHAINS} more"] if len(missing) > _CHAINS else [])]
