@@ -37,7 +37,8 @@ def _step_lines(plan: Plan) -> list[str]:
     levels = {arm.name: arm.cell for arm in plan.design.arms}
     parts = [f"{steps[0][1]}"]
     for after, before in steps:
-        added = [axis for axis, level in levels[after].items() if level != levels[before][axis]]
+        default = levels[steps[-1][0]]
+        added = [a for a, level in levels[after].items() if level != levels[before][a] and level == default[a]]
         parts.append(" ".join(f"+ {axis}" for axis in added))
     text = f"{'; '.join(parts)} = {steps[-1][0]}. Each arm is compared with the one before it (a main effect of the"
     return wrapped("steps", f"{text} report, given what was added before) as well as with the default")

@@ -12,6 +12,7 @@ import itertools
 from experiments.design import Arm, Design, Levels, Removals, differences, make_arm
 from experiments.designs.leave_one_out import off_level
 from experiments.errors import LavitError
+from experiments.nesting import active_levels
 from experiments.study import Study
 from experiments.voids import find_void
 
@@ -43,9 +44,10 @@ def build(study: Study) -> Design:
 
 def _valid(study: Study, levels: Levels, order: list[str], added: str, removed: Removals) -> Arm | None:
     """The arm of these levels, or the nearest valid one, which says so; what is added stays added."""
+    levels = {**study.default, **active_levels(study.axes, levels)}  # a nested axis waits until it takes levels
     void = find_void(study.voids, levels)
     if void is None:
-        return make_arm(study, dict(levels))
+        return make_arm(study, levels)
     removed.add(void, levels)
     done = order[: order.index(added) + 1] if added else []
     free = [axis for axis in order if axis not in done]

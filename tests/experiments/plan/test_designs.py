@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from experiments.design import Design, combinations, expand
 from experiments.designs import model
 from experiments.designs.fraction import choose
 from experiments.errors import LavitError
+from experiments.nesting import nested_voids
 from experiments.power import _noncentrality, main_effects, smallest_effect
 from experiments.study import Study
 from experiments.voids import Void, find_void
@@ -202,6 +204,18 @@ def test_cumulative_is_a_path_to_the_default() -> None:
         ("axis0=l1, axis1=l1", "axis0=l1, axis1=l1, axis2=l1"), ("axis1=l1", "axis0=l1, axis1=l1"),
         ("default", "axis1=l1"),
     )  # fmt: skip
+
+
+def test_a_nested_axis_waits_until_it_takes_levels() -> None:
+    study = make_study([2, 2, 2], "cumulative")
+    inner = replace(study.axes["axis1"], only_if={"axis0": ("l0",)})
+    axes = {**study.axes, "axis1": inner}
+    study = replace(study, axes=axes, voids=nested_voids(axes, study.default))
+    found = [arm.levels for arm in expand(study).arms]
+    assert found[1:] == [
+        {"axis0": "l1", "axis2": "l1"}, {"axis0": "l0", "axis1": "l1", "axis2": "l1"},
+        {"axis0": "l0", "axis1": "l0", "axis2": "l1"},
+    ]  # fmt: skip
 
 
 def test_a_void_step_moves_and_says_so() -> None:
