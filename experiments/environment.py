@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import subprocess
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,52 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     }
+
+
+#: Packages whose version may change a result.
+NUMERIC = ("torch", "numpy", "lightning", "transformers", "tokenizers", "safetensors", "diffusers", "pillow")
+
+
+def stage_environment() -> dict[str, Any]:
+    """What this process computes with, as it is recorded beside each stage: a few milliseconds, nothing is imported."""
+    git = git_commit()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": socket.gethostname(),
+        "processor": _processor(),
+        "gpu": _gpu(),
+        "threads": torch.get_num_threads() if (torch := sys.modules.get("torch")) is not None else None,
+        "packages": {name: found for name in NUMERIC if (found := _version(name)) is not None},
+        "git": git,
+    }
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> dict[str, Any]:
+    """``commit`` and ``dirty`` alone: cheaper than :func:`git_state`."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"commit": None, "dirty": None}
+    changed = _git("status", "--porcelain", "--untracked-files=no") or ""
+    return {"commit": commit.strip(), "dirty": bool(changed.strip())}
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _gpu() -> str | None:
+    """The accelerator's name where this process has used one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return str(torch.cuda.get_device_name())
 
 
 def _processor() -> str:

@@ -19,11 +19,12 @@ from typing import Any
 
 from experiments import attempts
 from experiments.distributed import run_group
+from experiments.environment import stage_environment
 from experiments.errors import LavitError
 from experiments.failures import place
 from experiments.lease import Lease
 from experiments.stop import StopFlag
-from experiments.store import PROGRESS, RESUME, Request, Store, read_json
+from experiments.store import ENVIRONMENT, PROGRESS, READS, RESUME, Request, Store, read_json, write_atomic
 
 PROGRESS_EVERY_S = 0.5
 
@@ -133,7 +134,9 @@ def call_stage(
     """Run the stage's function in this process."""
     function = _resolve(request.run)
     _settle(request.seed)
-    function(_context(request, inputs, progress, stop_requested))
+    context = _context(request, inputs, progress, stop_requested)
+    function(context)
+    _describe(request, context.config)
 
 
 def _spent(folder: Path) -> tuple[float, float]:
@@ -180,19 +183,22 @@ def _settle(seed: int) -> None:
 
 
 def _context(request: Request, inputs: dict[str, Path], progress: Progress, stop_requested: Callable[[], bool]) -> Any:
-    from omegaconf import OmegaConf
-
+    from experiments.declared import DeclaredConfig
     from lavit.stages.context import StageContext
 
-    config = OmegaConf.create(request.config)
-    OmegaConf.set_struct(config, True)
-    OmegaConf.set_readonly(config, True)
     return StageContext(
         stage=request.stage,
-        config=config,
+        config=DeclaredConfig(request.config, request.stage, request.reads),
         seed=request.seed,
         inputs=inputs,
         out=request.folder,
         progress=progress,
         stop_requested=stop_requested,
     )
+
+
+def _describe(request: Request, config: Any) -> None:
+    """Note, beside what the stage made, what it read of its config and on what it was made; no result hangs on it."""
+    notes = {READS: {"declared": list(request.reads), "read": config.seen}, ENVIRONMENT: stage_environment()}
+    for name, body in notes.items():  # by each process of a group: the last one stays, whole
+        write_atomic(request.folder / name, json.dumps(body, indent=1))

@@ -44,6 +44,7 @@ class StageJob:
     seconds_from: str = ""  # "measured (n)" | "probed" | "rough" | ""
     counts: dict[str, Any] | None = None  # params_total, params_trainable, ledger, memory; None until priced
     devices: int = 1  # processes, and so device or core slots, that it takes
+    reads: tuple[str, ...] = ()  # the dotted config keys that the stage declares
 
     @property
     def arms(self) -> list[str]:
@@ -73,6 +74,7 @@ class StageJob:
             "needs": self.needs,
             "overrides": self.overrides,
             "planned": {"seconds": self.seconds, "seconds_from": self.seconds_from},
+            "reads": list(self.reads or self.config),
             "config": self.config,
         }
 

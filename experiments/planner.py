@@ -201,6 +201,7 @@ class Planner:
                 config = nest({name: arm.subtrees[name] for name in reads})
                 job = StageJob(spec.name, key, spec.run, config, seed or 0, needs, code, arm.scale, run.overrides)
                 job.devices = devices_of(config, spec.name)
+                job.reads = spec.reads
                 plan.jobs[spec.name, key] = job
             job.runs.append((run.arm, run.seed))
         plan.runs.append(run)

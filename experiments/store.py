@@ -2,7 +2,8 @@
 
 Layout: ``<runs>/store/<stage>/<key>/`` holds what the stage wrote, and beside it the engine's own files:
 ``request.yaml`` (what was asked), ``LEASE.json`` (who works on it), ``progress.json`` (how far it is), ``log.txt``
-(what it printed), ``FAILED.json`` (how the last attempt ended, if badly) and ``DONE.json``, which is written last.
+(what it printed), ``FAILED.json`` (how the last attempt ended, if badly), ``environment.json`` (on what it was made),
+``reads.json`` (what it read of the config that it declares) and ``DONE.json``, which is written last.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ LOG = "log.txt"
 TRACEBACK = "traceback.txt"
 ATTEMPTS = "attempts.json"
 RESUME = "resume"
+ENVIRONMENT = "environment.json"
+READS = "reads.json"
 REQUEST_HEAD = "# What this folder was asked to hold: the stage, its seed, what it needs, all the config it may read.\n"
 #: The engine's own files: not part of what a stage made, so never listed in DONE.json.
-OWN = frozenset({DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ATTEMPTS, ".lock", RESUME})
+OWN = frozenset(
+    {DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ATTEMPTS, ".lock", RESUME, ENVIRONMENT, READS}
+)
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -79,6 +84,7 @@ class Request:
         config: the subtrees that the stage may read, as plain data.
         needs: key of each stage that this one needs.
         devices: processes that train it together.
+        reads: the dotted config keys that the stage declares.
         store: where the inputs lie and the output goes; it follows from the file's own place.
     """
 
@@ -88,6 +94,7 @@ class Request:
     seed: int
     config: dict[str, Any]
     needs: dict[str, str]
+    reads: tuple[str, ...]
     store: Store
     devices: int = 1
 
@@ -109,6 +116,7 @@ class Request:
                 seed=int(body["seed"]),
                 config=body["config"],
                 needs=body["needs"],
+                reads=tuple(body.get("reads") or body["config"]),
                 store=Store(path.parents[3]),
                 devices=int(body.get("devices", 1)),
             )
