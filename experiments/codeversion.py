@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -73,6 +74,10 @@ class CodeVersions:
             self._versions[starts] = digest.hexdigest()[:16]
         return self._versions[starts]
 
+    def hashes(self, run: str, config: Any = None) -> dict[str, str]:
+        """Hash of the syntax tree of every module that makes up a version: what tells two versions apart."""
+        return {name: self._module(name)[0][:16] for name in sorted(self.modules([run, *targets(config)]))}
+
     def modules(self, starts: Iterable[str]) -> set[str]:
         """All modules of our packages that the dotted names import, transitively, with the packages they lie
         in."""
@@ -124,6 +129,34 @@ class CodeVersions:
             package = module if path.name == "__init__.py" else module.rpartition(".")[0]
             self._modules[module] = read_module(path, package)
         return self._modules[module]
+
+
+def record_version(store: Path, version: str, run: str, config: Any) -> None:
+    """Keep the modules of a code version as ``<store>/code/<version>.json``, so that a later change can be named.
+
+    Nothing is written where the code is not that version any more (a file was edited since the plan was made).
+    """
+    from experiments.store import write_atomic
+
+    path = store / "code" / f"{version}.json"
+    if path.exists():
+        return
+    codes = CodeVersions()
+    try:
+        if codes.version(run, config) != version:
+            return
+    except LavitError:  # the stage function is not there: the job will say so
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({"version": version, "run": run, "modules": codes.hashes(run, config)}, indent=1))
+
+
+def recorded_modules(store: Path, version: str) -> dict[str, str] | None:
+    """Module -> hash of a recorded code version; None where its modules were not recorded."""
+    from experiments.store import read_json
+
+    body = read_json(store / "code" / f"{version}.json")
+    return dict(body["modules"]) if isinstance(body, dict) and isinstance(body.get("modules"), dict) else None
 
 
 def _own_code(top: str) -> Path | None:

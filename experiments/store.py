@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from experiments.codeversion import record_version
 from experiments.errors import LavitError
 
 DONE = "DONE.json"
@@ -246,6 +247,8 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text)
+            if "code" in body:
+                record_version(self.root, body["code"], body["run"], body["config"])
         except OSError as error:
             raise LavitError(
                 f"Cannot write {path}: {error.strerror or error}.",

@@ -96,3 +96,29 @@ def test_canonical_rules_drop_what_means_nothing() -> None:
     assert apply_canonical({"target": 1}, rules)[1] == []
     with pytest.raises(LavitError, match=r"canonical\[0\]"):
         apply_canonical(config, [{"when": {"a": 1}, "drop": ["b"]}])
+
+
+GROUPS = ("regime", "target", "tokens", "llm")
+CONFIGS = st.fixed_dictionaries({name: st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=3) for name in GROUPS})
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(CONFIGS, st.data())
+def test_a_void_configuration_and_its_twin_hash_alike(config: dict[str, Any], data: Any) -> None:
+    """Whatever a rule drops may take any value; what it does not drop, and all of it where it does not hold, counts."""
+    when, drop, whole = *data.draw(st.permutations(GROUPS))[:2], data.draw(st.booleans())
+    config = {**config, when: {**config[when], "name": "void"}, drop: {**config[drop], "x": 0}}
+    rules = [{"when": {f"{when}.name": "void"}, "drop": [drop if whole else f"{drop}.x"], "why": "means nothing"}]
+    value = data.draw(SCALARS.filter(lambda value: canonical_text(value) != canonical_text(0)))
+    twin = {**config, drop: {**config[drop], "x": value}}
+
+    def keyed(config: dict[str, Any]) -> str:
+        return digest(apply_canonical(config, rules)[0])
+
+    assert keyed(config) == keyed(twin)
+    other = next(name for name in GROUPS if name not in (when, drop))
+    assert keyed(config) != keyed({**config, other: {**config[other], "new": 1}})
+    valid = {when: {**config[when], "name": "valid"}}
+    assert keyed(config | valid) != keyed(twin | valid)
+    if not whole:
+        assert keyed(config) != keyed({**config, drop: {**config[drop], "y": 1}})
