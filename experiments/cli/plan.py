@@ -22,6 +22,8 @@ examples:
   lavit plan study=lavit_paper --budget 30m        the best sub-design that fits, and its command line
   lavit plan study=lavit_paper --freeze            written down before the first run; the report lists deviations
   lavit plan 'study=[quickstart,lavit_paper]'     several: the price of all, and what they share
+  lavit plan study=quickstart --why                     why stages of the default arm would run again
+  lavit plan study=quickstart --why llm=frozen seed=2   of another arm: config, code modules, seed, what it needs
 """
 
 
@@ -40,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--freeze", action="store_true", help="write the plan down; the report lists deviations")
     parser.add_argument("--refreeze", metavar="REASON", help="write it down again, and record why")
     parser.add_argument("--allow", action="store_true", help="exit 0 though a term asked for is not estimable")
+    parser.add_argument(
+        "--why", metavar="ARM", nargs="?", const="", help="which part of its keys makes a stage of that arm run again"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -47,6 +52,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from experiments.cli.studies import config_dir, planned
     from experiments.render_plan import cores, render_plan
 
+    if arguments.why is not None:
+        return _why(arguments)
     if arguments.workers is not None and arguments.workers < 1:
         raise LavitError(f"--workers {arguments.workers}: is no number of cores", "write 1 or more")
     if arguments.pilot:
@@ -71,4 +78,26 @@ def execute(arguments: argparse.Namespace) -> int:
         lost = ", ".join(plan.estimable.claimed_lost)
         print(f"lavit: the design cannot estimate {lost}; --allow plans it all the same", file=sys.stderr)
         return 1
+    return 0
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    """Print why each stage of one run would run again."""
+    import json
+
+    from experiments.cli.studies import planned
+    from experiments.why import explain, find_run, render_reasons
+
+    arm: str = arguments.why
+    if arm.startswith("study="):  # `--why study=NAME`: no arm was named
+        arm, arguments.overrides = "", [arm, *arguments.overrides]
+    seeds = [override.partition("=")[2] for override in arguments.overrides if override.startswith("seed=")]
+    if any(not seed.isdigit() for seed in seeds):
+        raise LavitError(f"--why: seed={seeds[-1]} is no seed", "name one of the study's, for example seed=0")
+    arguments.overrides = [override for override in arguments.overrides if not override.startswith("seed=")]
+    plan = planned(arguments, count=False)
+    run = find_run(plan, arm, int(seeds[-1]) if seeds else None)
+    reasons = explain(plan, run)
+    document = {"arm": run.arm, "seed": run.seed, "stages": [reason.to_dict() for reason in reasons]}
+    print(json.dumps(document, indent=1, ensure_ascii=False) if arguments.json else render_reasons(run, reasons))
     return 0
