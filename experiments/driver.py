@@ -90,6 +90,7 @@ def prepare(plan: Plan) -> Store:
     store.prepare()
     for problem in check_store(plan.jobs.values(), store):
         print(f"will be made again: {problem}", file=sys.stderr)
+    store.mark_used(plan.jobs)
     _check_data([job for identity, job in plan.jobs.items() if not store.is_done(*identity)])
     return store
 

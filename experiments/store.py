@@ -14,7 +14,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,12 @@ class Store:
         write_atomic(folder / DONE, json.dumps(body, indent=1))
         (folder / FAILED).unlink(missing_ok=True)
         return body
+
+    def mark_used(self, stages: Iterable[tuple[str, str]]) -> None:
+        """Note (as the time of DONE.json) that a launch builds on these finished stages: `lavit gc` goes by it."""
+        for stage, key in stages:
+            with suppress(FileNotFoundError, PermissionError):  # not finished, or another user's store
+                os.utime(self.folder(stage, key) / DONE)
 
     def clear(self, stage: str, key: str) -> None:
         """Remove what an earlier, unfinished attempt left, except its ``resume/``, the curves that belong to it, and

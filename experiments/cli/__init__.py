@@ -20,6 +20,8 @@ COMMANDS = {
     "train": ("train", "train and evaluate one arm; with -m, several"),
     "ui": ("ui", "the MLflow UI, opened on the study's saved view"),
     "sync": ("sync", "bring MLflow up to date with the store"),
+    "diff": ("diff", "what tells two arms apart: config, code, costs, metrics with test, examples that flipped"),
+    "gc": ("gc", "remove what no study needs from the store, after asking"),
     "import-official": ("import_official", "bring LaVIT's released weights into this suite's format"),
 }
 
