@@ -159,13 +159,16 @@ def finish(launch: Launch) -> bool:
     """
     from experiments.collect import collect, write_runs
     from experiments.tracking import sync_or_say
+    from experiments.tracking_server import is_remote, tracking_uri
 
     plan = launch.plan
     folder = collect(plan)
+    remote = is_remote(tracking_uri(plan))  # the report does not wait for a server
+    built = remote and show_report(plan, folder)
     synced = sync_or_say(plan)
     if synced is not None and synced.added:
         write_runs(plan)  # now with MLflow's run ids
-    built = show_report(plan, folder)
+    built = built if remote else show_report(plan, folder)
     if synced is not None:
         print(f"MLflow     {shlex.join(['lavit', 'ui', f'study={plan.study.name}', *runs_override(plan)])}")
     if text := failure_text(launch):
@@ -201,5 +204,5 @@ def show_report(plan: Plan, folder: Path, out: Path | None = None) -> bool:
 
 
 def runs_override(plan: Plan) -> list[str]:
-    """The ``runs=DIR`` of a plan's command line, for commands that repeat it."""
-    return [override for override in plan.overrides if override.startswith("runs=")]
+    """The ``runs=DIR`` and ``tracking.uri=URI`` of a plan's command line, for commands that repeat it."""
+    return [override for override in plan.overrides if override.startswith(("runs=", "tracking."))]

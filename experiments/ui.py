@@ -15,29 +15,40 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from experiments.errors import LavitError
-from experiments.tracking import QUIET, database, open_client
+from experiments.tracking_server import QUIET, configured_uri, database, is_remote, open_client
 from experiments.views import address
 
 START_S = 120.0  # a start takes 6 s on a quiet machine
 
 
-def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bool) -> int:
+def serve(
+    runs: str | Path, study: str | None, host: str, port: int, browser: bool, tracking: object = None
+) -> int:
     """Run ``mlflow ui`` until it ends or Ctrl-C, and return its exit code.
+
+    A tracking server has its own UI: its address is printed and opened, and nothing is started.
 
     Args:
         runs: the runs folder; it must have a database.
         study: whose saved view to open; None for the last study that was synced.
         host, port: where to serve; the first free port from ``port`` on.
         browser: whether to open a browser (where there is one).
+        tracking: the config's ``tracking`` node.
     """
     folder = Path(runs).absolute()
-    if not (folder / "mlflow.db").is_file():
+    if is_remote(uri := configured_uri(tracking, folder)):
+        url = address(uri.rstrip("/"), _experiment_id(folder, study, uri))
+        print(url, flush=True)
+        if browser:
+            webbrowser.open(url)
+        return 0
+    if uri == database(folder) and not (folder / "mlflow.db").is_file():
         raise LavitError(
             f"there is no MLflow database in {folder}", "`lavit run study=NAME` makes it, and `lavit sync study=NAME`"
         )
-    experiment = _experiment_id(folder, study)
+    experiment = _experiment_id(folder, study, uri)
     port = _free_port(host, port)
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", database(folder)]
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     environment = {**os.environ, **{name: os.environ.get(name, value) for name, value in QUIET.items()}}
     log = folder / "mlflow-ui.log"
@@ -66,8 +77,8 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _experiment_id(runs: Path, study: str | None) -> str:
-    client = open_client(runs)
+def _experiment_id(runs: Path, study: str | None, uri: str) -> str:
+    client = open_client(runs, uri)
     experiments = [e for e in client.search_experiments() if e.name != "Default"]
     if study is None and experiments:
         return str(max(experiments, key=lambda e: e.last_update_time or 0).experiment_id)

@@ -1,4 +1,7 @@
-"""Bring MLflow up to date with the store: adds the runs that it does not have, changes nothing that it has."""
+"""Bring MLflow up to date with the store: adds the runs that it does not have, changes nothing that it has.
+
+MLflow is the database under the runs folder, or what tracking.uri names.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import argparse
 EXAMPLES = """\
 examples:
   lavit sync study=quickstart
+  lavit sync study=quickstart tracking.uri=http://tracking.lab:5000      a server that was away
 """
 
 
@@ -21,11 +25,12 @@ def execute(arguments: argparse.Namespace) -> int:
     """Sync and say what was added."""
     from experiments.cli.studies import planned
     from experiments.collect import write_runs
-    from experiments.tracking import database, sync
+    from experiments.tracking import sync
+    from experiments.tracking_server import tracking_uri
 
     plan = planned(arguments, count=False)
-    synced = sync(plan)
+    synced = sync(plan, patient=True)
     if synced.added:
         write_runs(plan)
-    print(f"{len(synced.added)} runs added, {len(synced.runs)} in {database(plan.runs_dir)}")
+    print(f"{len(synced.added)} runs added, {len(synced.runs)} in {tracking_uri(plan)}")
     return 0

@@ -32,5 +32,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
     overrides = [o for o in arguments.overrides if not o.startswith("study=")]
     study = next((o.removeprefix("study=") for o in arguments.overrides if o.startswith("study=")), None)
-    runs = compose(overrides, config_dir(arguments))["runs"]
-    return serve(runs, study, arguments.host, arguments.port, not arguments.no_browser)
+    config = compose(overrides, config_dir(arguments))
+    browser = not arguments.no_browser
+    return serve(config["runs"], study, arguments.host, arguments.port, browser, config.get("tracking"))
