@@ -159,20 +159,21 @@ def _histories(store: Store, run: Run) -> Iterator[tuple[str, float, int, int]]:
 
 
 def _clock(store: Store, run: Run, offset: dict[str, int]) -> Callable[[int], int]:
-    """When a step of the curve was made, in ms: its stage's time, spread evenly over its steps."""
+    """When a step of the curve was made, in ms of the run's own span: its stage's time, spread evenly over its steps."""
     spans = []
-    for stage, first in offset.items():
-        key = run.stage_keys[stage]
-        if (body := store.done(stage, key)) is not None:
+    at_s = span_ms(store, run)[0] / 1000
+    for stage, key in run.stage_keys.items():
+        wall = float(body["wall_s"]) if (body := store.done(stage, key)) is not None else 0.0
+        if stage in offset:
             steps = int((store.read(stage, key, "ledger.json") or {}).get("steps", 0))
-            spans.append((first, steps, float(body["finished"]), float(body["wall_s"])))
+            spans.append((offset[stage], steps, at_s, wall))
+        at_s += wall
 
     def at(step: int) -> int:
-        found = [span for span in spans if span[0] <= step] or spans[:1]
-        if not found:
-            return span_ms(store, run)[1]
-        first, steps, finished, wall = found[-1]
-        return int((finished - wall * (1 - min(1.0, (step - first) / max(steps, 1)))) * 1000)
+        if not spans:  # no stage of the run's own has a curve: the points came with the evaluation
+            return int(at_s * 1000)
+        first, steps, begin, wall = next((span for span in reversed(spans) if span[0] <= step), spans[0])
+        return int((begin + wall * min(1.0, (step - first) / max(steps, 1))) * 1000)
 
     return at
 
