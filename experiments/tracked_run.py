@@ -159,7 +159,7 @@ def _histories(store: Store, run: Run) -> Iterator[tuple[str, float, int, int]]:
 
 
 def _clock(store: Store, run: Run, offset: dict[str, int]) -> Callable[[int], int]:
-    """When a step of the curve was made, in ms of the run's own span: its stage's time, spread evenly over its steps."""
+    """When a step of the curve was made, in ms of the run's own span: its stage's time, spread over its steps."""
     spans = []
     at_s = span_ms(store, run)[0] / 1000
     for stage, key in run.stage_keys.items():

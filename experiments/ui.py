@@ -21,9 +21,7 @@ from experiments.views import address
 START_S = 120.0  # a start takes 6 s on a quiet machine
 
 
-def serve(
-    runs: str | Path, study: str | None, host: str, port: int, browser: bool, tracking: object = None
-) -> int:
+def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bool, tracking: object = None) -> int:
     """Run ``mlflow ui`` until it ends or Ctrl-C, and return its exit code.
 
     A tracking server has its own UI: its address is printed and opened, and nothing is started.

@@ -52,8 +52,8 @@ def execute(arguments: argparse.Namespace) -> int:
     store, planned = _wanted(arguments)
     found = survey(store, planned, limit)
     if arguments.json:
-        kept = {"young": len(found.young), "busy": len(found.busy), "needed": len(found.kept)}
-        document = {"garbage": [asdict(item) for item in found.garbage], "bytes": found.bytes, "kept": kept}
+        numbers = {"young": len(found.young), "busy": len(found.busy), "needed": len(found.kept)}
+        document = {"garbage": [asdict(item) for item in found.garbage], "bytes": found.bytes, "kept": numbers}
         print(json.dumps(document, indent=1))
         return 0
     for item in found.garbage:

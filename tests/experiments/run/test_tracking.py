@@ -78,7 +78,17 @@ def content(client, experiment_id, folder):
 
 
 def test_mlflow_rebuilt_from_nothing_equals_the_first(runs, tmp_path):
-    command = [sys.executable, "-m", "experiments.cli", "sync", "--conf", str(CONF), "study=tiny", f"runs={runs}", UNTIL]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.cli",
+        "sync",
+        "--conf",
+        str(CONF),
+        "study=tiny",
+        f"runs={runs}",
+        UNTIL,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "4 runs added" in done.stdout
     (runs / "mlflow.db").rename(tmp_path / "first.db")
