@@ -229,9 +229,8 @@ def _examples(entry: dict[str, Any]) -> list[str]:
     head = f"{entry['measure']}: {entry['better']} better, {entry['worse']} worse, {entry['equal']} equal in B"
     lines = [head]
     for example in entry["shown"]:
-        lines.append(
-            f"  {example['example_id']} (seed {example['seed_a']}): {example['score_a']:.4g} -> {example['score_b']:.4g}"
-        )
+        scores = f"{example['score_a']:.4g} -> {example['score_b']:.4g}"
+        lines.append(f"  {example['example_id']} (seed {example['seed_a']}): {scores}")
         lines += [f"    {side}  {_short(example[name])}" for side, name in _TEXTS if example[name]]
     return lines
 
