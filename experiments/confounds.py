@@ -2,7 +2,8 @@
 
 Every arm's resolved config is compared, leaf by leaf, with the default arm's at the same seed. A leaf may differ only
 where an override of the arm's levels set it (the axis' own group or key), or in a node that repeats such a group whole
-(`tokenizer.merger: ${merger}`). A single value that follows an axis by interpolation is named in the result.
+(`tokenizer.merger: ${merger}`). A single value that follows an axis by interpolation is named in the result, and so is
+what an arm's own `also` sets in a study that has axes: a contrast of the axis is then one of that setting as well.
 """
 
 from __future__ import annotations
@@ -42,13 +43,18 @@ def _differ(a: Any, b: Any) -> bool:
 
 
 def allowed(plan: Plan, run: Run) -> tuple[str, ...]:
-    """Paths that the run's and the default's levels set: the nodes in which a difference is the study's own."""
+    """Paths that the run's and the default's levels set: the nodes in which a difference is the study's own.
+
+    Overrides that the engine adds to an arm (a matched budget) count as its levels'; an arm's own ``also`` does not,
+    unless the study has no axes, and named arms are all that it compares.
+    """
     paths: list[str] = []
     for name, axis in plan.study.axes.items():
         levels = [axis.levels.get(run.levels.get(name, ""), ()), axis.levels.get(plan.study.default.get(name, ""), ())]
         paths += [path for overrides in levels for path in map(_path, overrides)]
     if (arm := plan.arms.get(run.arm)) is not None:
-        paths += [_path(override) for override in getattr(arm, "overrides", ())]
+        also = arm.also if plan.study.axes else ()
+        paths += [_path(override) for override in arm.overrides if override not in also]
     return tuple(dict.fromkeys(paths))
 
 
@@ -67,7 +73,8 @@ def find_confounds(plan: Plan) -> list[dict[str, Any]]:
     """Differences between arms that no axis explains; an empty list is the proof that there are none.
 
     Returns:
-        One entry per run and path: ``{"arm", "seed", "path", "default", "value"}``.
+        One entry per run and path: ``{"arm", "seed", "path", "default", "value"}``, and ``"set_by"`` where an arm's
+        own ``also`` sets it.
     """
     first = next(iter(plan.arms), "")
     reference = {run.seed: run for run in plan.runs if run.arm == first}
@@ -83,8 +90,15 @@ def find_confounds(plan: Plan) -> list[dict[str, Any]]:
         for path in differing(run.config, twin.config):
             if not _within(path, _IGNORED) and not _within(path, nodes):
                 value, default = mine.get(path, "(absent)"), theirs.get(path, "(absent)")
-                found.append({"arm": run.arm, "seed": run.seed, "path": path, "default": default, "value": value})
+                entry = {"arm": run.arm, "seed": run.seed, "path": path, "default": default, "value": value}
+                found.append(entry | _set_by(plan, (run.arm, first), path))
     return found
+
+
+def _set_by(plan: Plan, arms: tuple[str, ...], path: str) -> dict[str, str]:
+    """Which of the arms' own ``also`` sets a path."""
+    names = [name for name in arms if _within(path, tuple(map(_path, plan.arms[name].also)))]
+    return {"set_by": f"also of the arm {' and '.join(names)}"} if names else {}
 
 
 def _copies(one: Mapping[str, Any], other: Mapping[str, Any], nodes: tuple[str, ...]) -> list[str]:

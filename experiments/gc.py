@@ -124,6 +124,10 @@ def _identities(body: Any) -> Iterator[Identity]:
     for job in body.get("jobs") or []:
         if isinstance(job, dict) and {"stage", "key"} <= job.keys():
             yield job["stage"], job["key"]
+    arms = body.get("arms")
+    for arm in arms.values() if isinstance(arms, dict) else []:  # of a frozen plan
+        for keys in (arm.get("keys") or {}).values() if isinstance(arm, dict) else []:
+            yield from keys.items()
     yield from _identities(body.get("plan"))
 
 

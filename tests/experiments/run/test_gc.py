@@ -70,8 +70,12 @@ def test_what_is_planned_or_young_keeps_all_that_it_needs(filled):
 
 
 def test_a_frozen_plan_and_a_second_judging_keep_what_they_name(filled):
-    frozen = {"jobs": [{"stage": "pretrain", "key": "pb"}], "runs": []}
-    (filled.runs / "mine" / "plan.json").write_text(json.dumps(frozen))
+    plan = {"jobs": [{"stage": "pretrain", "key": "pb"}], "runs": [], "arms": ["a"]}
+    (filled.runs / "mine" / "plan.json").write_text(json.dumps(plan))
+    assert identities(survey(filled)) == {("evaluate", "eb")}
+    frozen = {"arms": {"b": {"levels": {}, "keys": {"0": {"vision": "v", "pretrain": "pb"}}}}}
+    (filled.runs / "mine" / "plan.json").unlink()
+    (filled.runs / "mine" / "plan.frozen.json").write_text(json.dumps(frozen))
     assert identities(survey(filled)) == {("evaluate", "eb")}
     judged = filled.runs / "mine" / "rejudged" / "unet" / "a-s0"
     judged.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from experiments.driver import failure_text, run_jobs, run_waves, show_report
 from experiments.job import run_stage
 from experiments.launch import HerePool
 from experiments.metrics_table import metrics_table
-from experiments.plan import single_arm_plan
+from experiments.plan import make_plan, single_arm_plan
 from experiments.status import study_state
 from experiments.store import Store
 
@@ -194,6 +195,29 @@ def test_the_confound_guard_sees_what_no_axis_explains(plan):
     assert [found["path"] for found in find_confounds(wanted)] == ["inner.head.name", "inner.head.further"]
     assert differing({"a": 1}, {"a": True}) == ["a"], "types count"
     assert differing({"a": {"b": [1]}}, {"a": {"b": [1, 2]}}) == ["a.b.1"]
+
+
+def test_an_arm_that_changes_more_than_its_axes_is_told_as_a_confound_also_in_the_report(tmp_path):
+    from reports.audit import audit
+    from reports.frame import load
+    from reports.results import analyse
+
+    conf = Path(shutil.copytree(CONF, tmp_path / "conf"))
+    (conf / "study" / "confounded.yaml").write_text(
+        "name: confounded\nquestion: Is it frozen that hurts?\ndesign: arms\naxes: {llm: [unfrozen, frozen]}\n"
+        "arms:\n  default: {}\n  frozen: {llm: frozen, also: [work.steps=3]}\nseeds: 2\nheadline: caption/CIDEr\n"
+    )
+    wanted = make_plan(["study=confounded", f"runs={tmp_path / 'runs'}"], config_dir=conf, count=False)
+    found = find_confounds(wanted)
+    assert {(entry["arm"], entry["path"], entry["default"], entry["value"]) for entry in found} == {
+        ("frozen", "work.steps", 2, 3)
+    }
+    assert {entry["set_by"] for entry in found} == {"also of the arm frozen"}
+    assert run_jobs(wanted, HerePool(), quiet=True).ok
+    (check,) = (check for check in audit(analyse(load(collect(wanted)))) if check.name == "Only the axes differ")
+    assert check.state == "warn"
+    assert "path: work.steps" in check.items[0]
+    assert "also of the arm frozen" in check.items[0]
 
 
 def test_mlflow_is_filled_from_the_store_and_syncing_twice_changes_nothing(finished):
