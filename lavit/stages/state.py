@@ -23,6 +23,7 @@ from lavit.stages import processes
 from lavit.stages.strategies import is_split, split_like, whole
 
 log = logging.getLogger("lavit")
+HEADER = "state"  # the one entry of the file's metadata: JSON
 
 
 def checksum(tensors: dict[str, Tensor]) -> str:
@@ -57,8 +58,9 @@ def save_state(
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    metadata = {"step": str(step), "curve": json.dumps(curve or {}), "checksum": checksum(tensors)}
-    save_file(tensors, partial, metadata=metadata)
+    header = {"step": str(step), "curve": json.dumps(curve or {}), "checksum": checksum(tensors)}
+    # One entry: safetensors writes several in an order that changes from process to process, and so the file's bytes.
+    save_file(tensors, partial, metadata={HEADER: json.dumps(header)})
     with open(partial, "rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -76,7 +78,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+            metadata = json.loads(file.metadata()[HEADER])
         tensors = load_file(path)
         expected, found = metadata["checksum"], checksum(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -119,6 +119,13 @@ def test_a_cooldown_goes_on_from_the_trunk_with_its_moments_and_its_data(tmp_pat
     assert last["step"] == 30 and last["flops"] == 30 * 8
 
 
+def test_the_same_state_is_the_same_file(tmp_path: Path) -> None:
+    module = Regression()
+    for number in range(8):
+        save_state(tmp_path / f"{number}.safetensors", module, None, 3, {"loss": 1.0})
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1, "a stage made again has the same checksums"
+
+
 def test_a_loss_that_is_not_finite_names_stage_and_step(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"stage toy: the loss is nan at step 8"):
         fit(Regression(poison_at=7), context(tmp_path), 20, OptimizerConfig(lr=0.01))
