@@ -38,9 +38,7 @@ ENVIRONMENT = "environment.json"
 READS = "reads.json"
 REQUEST_HEAD = "# What this folder was asked to hold: the stage, its seed, what it needs, all the config it may read.\n"
 #: The engine's own files: not part of what a stage made, so never listed in DONE.json.
-OWN = frozenset(
-    {DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ATTEMPTS, ".lock", RESUME, ENVIRONMENT, READS}
-)
+OWN = frozenset({DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ATTEMPTS, ".lock", RESUME, ENVIRONMENT, READS})
 
 
 def write_atomic(path: Path, text: str) -> None:
