@@ -106,7 +106,9 @@ def test_code_and_environment_are_what_was_recorded(runs, tmp_path):
     request = (folder / "request.yaml").read_text()
     code = next(line.split(": ")[1] for line in request.splitlines() if line.startswith("code: "))
     (folder / "request.yaml").write_text(request.replace(code, "0ld"))
-    (copy / "store" / "code" / "0ld.json").write_text(json.dumps({"modules": {"fake_stages": "other"}}))
+    record = json.loads((copy / "store" / "code" / f"{code}.json").read_text())
+    record["modules"]["fake_stages"] = "other"
+    (copy / "store" / "code" / "0ld.json").write_text(json.dumps(record))
     environment = json.loads((folder / "environment.json").read_text())
     environment["packages"]["torch"] = "1.0"
     (folder / "environment.json").write_text(json.dumps(environment))
