@@ -21,7 +21,8 @@ def finished(store, make_job):
 
 def test_a_finished_stage_is_done_and_verifies(finished):
     body = finished.done("vision", "v")
-    assert set(body["files"]) == {"weights.txt", "metrics.json", "ledger.json", "config.json", "history.jsonl"}
+    made = {"weights.txt", "metrics.json", "ledger.json", "config.json", "history.jsonl", "taken.log"}
+    assert set(body["files"]) == made
     assert body["wall_s"] >= 0
     assert body["finished"] > 0
     assert finished.verify("vision", "v") == []
