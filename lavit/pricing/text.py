@@ -95,9 +95,8 @@ class ArmTrial(ArmModule):
         size = self.corpus.size("train")
         self.store = StandInStore(min(stand_in_size(size, device), ORDERED), mean, visual, device)
         rows = round(mean * size)  # of the whole split: shapes alone, whatever the device
-        shapes = [(torch.float32, (rows, visual.feature_dim)), (torch.float32, (rows, visual.code_dim))]
-        shapes += [(torch.int64, (rows,)), (torch.int64, (rows,))]
-        self.data = [torch.empty(shape, dtype=dtype, device="meta") for dtype, shape in shapes]
+        floats = torch.empty(rows, visual.feature_dim + visual.code_dim, device="meta")
+        self.data = [floats, torch.empty(rows, 2, dtype=torch.long, device="meta")]  # features, vectors; codes, places
         self.weights = config.train.weights
         self.order = [order(len(self.store), self.seed, purpose) for purpose in range(4)]
         self.trunk_counts = torch.zeros(4, dtype=torch.float64)
@@ -159,10 +158,4 @@ def arm(config: Config, inputs: dict[str, Config], device: str) -> Trial:
         return module.final_ledger(steps)
 
     method = str(node.optimizer.get("method", "adamw"))
-    data: list[Tensor] = [
-        module.store.features_MC,
-        module.store.vectors_MD,
-        module.store.codes_M,
-        module.store.places_M,
-    ]
-    return Trial(module, module.model, ledger, steps, first, method, data)
+    return Trial(module, module.model, ledger, steps, first, method, module.data)
