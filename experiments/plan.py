@@ -16,6 +16,7 @@ from experiments.design import Arm, Design
 from experiments.match import MatchedArm
 from experiments.pace import makespan
 from experiments.power import Detectable
+from experiments.stage_price import StagePrice, stage_price
 from experiments.study import Study
 
 if TYPE_CHECKING:
@@ -101,18 +102,6 @@ class Run:
     def command(self) -> str:
         """The command line that repeats this run alone."""
         return shlex.join(["lavit", "train", *self.overrides])
-
-
-@dataclass(frozen=True)
-class StagePrice:
-    """What the jobs of a stage are expected to cost: fewest and most of one job, and FLOPs of all."""
-
-    trained: tuple[float, float]  # parameters that learn
-    positions: tuple[float, float]
-    flops: tuple[float, float]
-    memory: tuple[float, float]  # bytes at the peak of a training step
-    flops_all: float  # of all jobs, shared ones once
-    flops_left: float  # of those that are not done
 
 
 @dataclass(frozen=True)
@@ -326,25 +315,6 @@ class Plan:
             params=(min(counts), max(counts)) if counts else None,
             price=stage_price(jobs),
         )
-
-
-def stage_price(jobs: list[StageJob]) -> StagePrice | None:
-    """What jobs cost; None where one of them is not priced, or none trains anything."""
-    ledgers = [job.ledger for job in jobs]
-    if not all(ledgers) or not any(ledger.get("flops") for ledger in ledgers):
-        return None
-
-    def span(values: list[float]) -> tuple[float, float]:
-        return min(values), max(values)
-
-    return StagePrice(
-        span([ledger.get("params_trainable", 0) for ledger in ledgers]),
-        span([ledger.get("positions", 0) for ledger in ledgers]),
-        span([ledger.get("flops", 0.0) for ledger in ledgers]),
-        span([job.memory.get("peak", 0) for job in jobs]),
-        sum(ledger.get("flops", 0.0) for ledger in ledgers),
-        sum(ledger.get("flops", 0.0) for job, ledger in zip(jobs, ledgers, strict=True) if not job.done),
-    )
 
 
 def total_seconds(jobs: list[StageJob]) -> float | None:
