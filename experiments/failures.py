@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.errors import LavitError, did_you_mean
 
-DIED, LOST, TIMED_OUT = "Died", "Lost", "TimedOut"  # classes that no Python error has
+DIED, LOST, TIMED_OUT, PRUNED = "Died", "Lost", "TimedOut", "Pruned"  # classes that no Python error has
 ALWAYS = 1_000_000
 
 
@@ -47,6 +47,7 @@ FAILURES = {
         ),
         Failure("memory", 1, True, "no memory was left, or the kernel killed the worker", "once more, alone"),
         Failure("nan", 0, False, "the loss was not finite", "marked; it would come again"),
+        Failure("pruned", 0, False, "its search had seen enough of it", "marked; it is kept, and never ranked"),
         Failure("timeout", 0, False, "it took longer than hydra.launcher.timeout_s", "marked; goes on with more time"),
         Failure(
             "preempted", ALWAYS, False, "SIGTERM, SIGUSR1 or SIGUSR2 asked for the machine", "goes on where it was"
@@ -65,6 +66,8 @@ def classify(error: Mapping[str, Any] | None) -> Failure:
     message = str((error or {}).get("message") or "")
     if kind == TIMED_OUT:
         return FAILURES["timeout"]
+    if kind == PRUNED:
+        return FAILURES["pruned"]
     if kind == "Preempted":
         return FAILURES["preempted"]
     if kind in _OUT_OF_MEMORY or "out of memory" in message or (kind == DIED and "SIGKILL" in message):

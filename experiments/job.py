@@ -24,9 +24,13 @@ from experiments.errors import LavitError
 from experiments.failures import place
 from experiments.lease import Lease
 from experiments.stop import StopFlag
-from experiments.store import ENVIRONMENT, PROGRESS, READS, RESUME, Request, Store, read_json, write_atomic
+from experiments.store import ENVIRONMENT, PROGRESS, PRUNE, READS, RESUME, Request, Store, read_json, write_atomic
 
 PROGRESS_EVERY_S = 0.5
+
+
+class Pruned(Exception):
+    """A search has seen enough of this training: it falls behind the others."""
 
 
 class Progress:
@@ -71,6 +75,8 @@ class Progress:
         temporary = self._path.with_name(f".{PROGRESS}.{os.getpid()}")
         temporary.write_text(json.dumps(body), encoding="utf-8")
         os.replace(temporary, self._path)
+        if (prune := self._path.with_name(PRUNE)).exists():
+            raise Pruned(prune.read_text(encoding="utf-8"))
 
 
 def run_stage(

@@ -73,15 +73,30 @@ def run_study(
         SystemExit: with code 1 where a run or the report is not complete, after everything else was done and told.
     """
     plan = planned(tuple(overrides), config_source(config.hydra))
+    plans = planned_each(tuple(overrides), config_source(config.hydra))
+    if plan.search is not None:
+        return _run_search(plan, launcher, retry)
+    if searches := [each.study.name for each in plans if each.search is not None]:
+        raise LavitError(f"{searches[0]} is a search, which runs by itself", f"first lavit run study={searches[0]}")
     with Pricing(plan, plan.incidental) as pricing:  # in the background: the report compares prices with costs
         launch = run_jobs(plan, pool_of(launcher, plan), retry=retry)
         plan.remarks.extend([problem] if (problem := pricing.finish()) else [])
-    plans = planned_each(tuple(overrides), config_source(config.hydra))
     for identity, job in ((identity, job) for each in plans for identity, job in each.jobs.items()):
         job.counts = plan.jobs[identity].counts
     parts = [launch] if len(plans) == 1 else [Launch.of(each, launch.outcomes) for each in plans]
     reported = [finish(part) for part in parts]  # all of them, whatever one of them says
     if not (launch.ok and all(reported)):
+        raise SystemExit(1)
+    return launch
+
+
+def _run_search(plan: Plan, launcher: Launcher, retry: Collection[str] | None) -> Launch:
+    """Run a search round by round on one pool, and write down what it found."""
+    from experiments.search_driver import finish_search, run_search
+
+    pool = pool_of(launcher, plan)
+    launch = run_search(plan, lambda batch: run_jobs(batch, pool, retry=retry))
+    if not (finish_search(launch) and launch.ok):
         raise SystemExit(1)
     return launch
 

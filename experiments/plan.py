@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from experiments.designs.estimable import Estimable
     from experiments.offers import Offer
     from experiments.pilot import Pilot
+    from experiments.search import Search
 
 
 @dataclass
@@ -143,6 +144,8 @@ class Plan:
     incidental: list[str] = field(default_factory=list)  # keys that change no result
     matched: list[MatchedArm] = field(default_factory=list)  # what each arm came to, where the study matches budgets
     planned_only: str = ""  # why this scale can be planned but not run yet; "" where it can be run
+    search: Search | None = None  # of a search: its arms and what was tried in them
+    tuned: dict[str, str] = field(default_factory=dict)  # arm -> values that a search found for it, in words
     remarks: list[str] = field(default_factory=list)  # what the reader should know: what is not counted, and why
 
     @property
@@ -216,7 +219,7 @@ class Plan:
                 for removed in self.design.removed
                 for levels in removed.arms
             ],
-            "conditional_on": self.conditional_on(),
+            "conditional_on": [*self.conditional_on(), *(f"{arm}: {text}" for arm, text in self.tuned.items())],
         }
         if nested := {axis.name: axis.only_if for axis in study.axes.values() if axis.only_if}:
             document["only_if"] = {name: {a: list(v) for a, v in levels.items()} for name, levels in nested.items()}
@@ -288,6 +291,8 @@ class Plan:
             "budget": self.budget.to_dict() if self.budget is not None else None,
             "planned_only": self.planned_only,
             "remarks": self.remarks,
+            "tuned": self.tuned,
+            "search": self.search.document() if self.search is not None else None,
         }
 
     def to_json(self) -> str:

@@ -25,9 +25,11 @@ from experiments.pace import Pace
 from experiments.pilot import read_pilot
 from experiments.plan import Plan, Run, StageJob
 from experiments.power import detectable_effects
+from experiments.search import plan_search
 from experiments.stages import StageSpec, read_all_stages, read_stages, stage_names
 from experiments.study import Study, read_study
 from experiments.trainer import devices_of
+from experiments.tuned import Tuning, read_tuned
 from experiments.twins import find_twins, refuse_twins, void_twins
 
 
@@ -62,10 +64,13 @@ class Planner:
         self.codes = CodeVersions()
         self._pace: dict[tuple[Path, str], Pace] = {}
         self._prepared: dict[tuple[tuple[str, ...], int | None], _ArmConfig] = {}
+        self._tunings: dict[tuple[str, tuple[str, ...]], Tuning] = {}
 
     def plan_study(self, overrides: Sequence[str]) -> Plan:
         """Plan the study that the overrides name."""
         study, rest = read_study(self.composer, overrides, stage_names)
+        if study.tune is not None:
+            return plan_search(self, study, rest, _without_hydra(overrides))
         plan = self.price(study, rest, count=True)
         plan.overrides = _without_hydra(overrides)
         if plan.records_stage is not None and study.headline is None:
@@ -131,6 +136,8 @@ class Planner:
         return plan
 
     def _assemble(self, study: Study, design: Design, rest: Sequence[str], count: bool = True) -> Plan:
+        tuning = self._tuning(study, rest)
+        design = design if tuning is None else tuning.apply(study, design)
         plan = Plan(study, design, [], {}, [], list(rest), Path("runs"))
         specs: dict[str, StageSpec] = {}
         for arm in design.arms:
@@ -156,6 +163,9 @@ class Planner:
         plan.jobs = {
             (job.stage, job.key): job for stage in plan.stages for job in plan.jobs.values() if job.stage == stage
         }
+        if tuning is not None:
+            plan.tuned = {arm.name: tuning.describe(study, arm) for arm in design.arms}
+            plan.remarks.extend(tuning.remarks)
         if plan.planned_only:
             plan.remarks.append(f"planned only: {plan.planned_only}")
         incidental = plan.incidental = _incidental(plan.runs[0].config) if plan.runs else []
@@ -168,6 +178,15 @@ class Planner:
             problem = add_probes(plan.jobs, plan.store_dir, incidental)
             plan.remarks.extend([problem] if problem else [])
         return plan
+
+    def _tuning(self, study: Study, rest: Sequence[str]) -> Tuning | None:
+        """What the search that the study names has found; None where it names none."""
+        if study.tuned is None:
+            return None
+        which = (study.tuned, tuple(rest))
+        if which not in self._tunings:
+            self._tunings[which] = read_tuned(self, study, rest)
+        return self._tunings[which]
 
     def _arm_config(self, overrides: Sequence[str], seed: int) -> _ArmConfig:
         """Compose and resolve an arm; once for all seeds where no value depends on the seed."""

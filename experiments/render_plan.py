@@ -32,13 +32,17 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
     if len(arms) > 1:
         lines += ["", *_arm_lines(plan)]
         lines += [line for arm in arms if arm.note for line in _wrapped("moved", arm.note)]
+    for name, text in plan.tuned.items():
+        lines += _wrapped("tuned", f"{name}: {text}")
     lines += _match_lines(plan)
     lines += ["", *render_price(plan, workers)]
     shared = [line.split()[1] for line in plan.conditional_on()]
     if shared:
         made = f"one {_listed(shared)} stage, made once for every arm and seed"
         lines += _wrapped("given", f"{made}: conclusions are conditional on {'it' if len(shared) == 1 else 'them'}")
-    if len(arms) > 1:
+    if plan.search is not None:
+        lines += ["", *(line for label, text in plan.search.lines() for line in _wrapped(label, text))]
+    elif len(arms) > 1:
         lines += ["", *design_lines(plan)]
     for remark in plan.remarks:
         lines += _wrapped("remark", remark)

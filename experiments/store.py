@@ -36,9 +36,12 @@ ATTEMPTS = "attempts.json"
 RESUME = "resume"
 ENVIRONMENT = "environment.json"
 READS = "reads.json"
+PRUNE = "PRUNE"  # asks the job that fills a folder to end: a search has seen enough of it
 REQUEST_HEAD = "# What this folder was asked to hold: the stage, its seed, what it needs, all the config it may read.\n"
 #: The engine's own files: not part of what a stage made, so never listed in DONE.json.
-OWN = frozenset({DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ATTEMPTS, ".lock", RESUME, ENVIRONMENT, READS})
+OWN = frozenset(
+    {DONE, FAILED, REQUEST, PROGRESS, LEASE, LOG, TRACEBACK, ATTEMPTS, ".lock", RESUME, ENVIRONMENT, READS, PRUNE}
+)
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -238,6 +241,8 @@ class Store:
             if path.name in keep:  # .lock may be held by somebody who waits for the lease
                 continue
             if path.suffix == ".jsonl" and (folder / RESUME).is_dir():  # cut by who goes on from there
+                continue
+            if path.name.startswith(f".{REQUEST}."):  # another launch is writing the same request at this moment
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -18,15 +18,15 @@ from experiments.errors import Complaint, LavitError, did_you_mean
 from experiments.inherit import clash, drop_removed, own_name
 from experiments.match import Match, read_match
 from experiments.nesting import nested_voids
+from experiments.stages import read_all_stages
+from experiments.tuning import Tune, read_tune
 from experiments.voids import Void, read_voids
 
-DESIGNS = ("full", "one_at_a_time", "leave_one_out", "cumulative", "fraction", "arms")
-LATER_DESIGNS = ("search",)
+DESIGNS = ("full", "one_at_a_time", "leave_one_out", "cumulative", "fraction", "arms", "search")
 KEYS = (
     *("name", "question", "hypothesis", "design", "axes", "void", "seeds", "headline"),
-    *("default", "family", "margin", "power", "arms", "until", "also", "match"),
+    *("default", "family", "margin", "power", "arms", "until", "also", "match", "tune", "tuned"),
 )
-LATER_KEYS = ("tune",)
 RESERVED = ("store", "train", "mlflow", "hydra")  # names of folders that lie beside the studies under runs/
 
 
@@ -62,6 +62,8 @@ class Study:
     design_options: dict[str, Any] = field(default_factory=dict)  # what `experiments.designs.options` made of them
     hypothesis: str | None = None  # what is expected, said before the first run
     match: Match | None = None  # the budget that every arm is brought to
+    tune: Tune | None = None  # of a search: trials of each arm, the space, the objective
+    tuned: str | None = None  # the search whose best values the arms take
     file: str = ""  # where it was read, for messages
 
 
@@ -99,14 +101,22 @@ def read_study(
     drop_removed(node, name, composer)
     _apply(node, changes, complain)
     _check_keys(node, complain)
-    axes, rest = read_axes(node.get("axes"), composer, rest, complain, required=node.get("design") != "arms")
+    word = next(iter(node["design"]), None) if isinstance(node.get("design"), dict) else node.get("design")
+    axes, rest = read_axes(node.get("axes"), composer, rest, complain, required=word not in ("arms", "search"))
     composer.compose(rest)  # a wrong override is the command line's mistake, not an arm's
     design, design_options = _design(node.get("design", "full"), axes, complain)
     rules = read_voids(node.get("void"), axes, complain)
     arms = _arms(node.get("arms"), axes, design, complain)
     default_arm, default = _default(node.get("default"), axes, arms, complain)
     voids = (*rules, *nested_voids(axes, default))
-    until = node.get("until")
+    also = read_overrides(node.get("also"), "also", complain)
+    tune = None
+    if design == "search":
+        specs = read_all_stages(config.get("stages"))
+        tune = read_tune(node.get("tune"), design_options, axes, composer, [*also, *rest], specs, complain)
+    elif node.get("tune") is not None:
+        raise complain("tune", f"design: {design} tunes nothing", "write design: {search: tpe}, and tuned: NAME here")
+    until = node.get("until", tune.objective.stage if tune is not None else None)
     if until is not None and stages is not None:
         known = stages(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
         if until not in known:
@@ -129,8 +139,10 @@ def read_study(
         hypothesis=_hypothesis(node.get("hypothesis"), complain),
         arms=arms,
         until=until,
-        also=read_overrides(node.get("also"), "also", complain),
+        also=also,
         match=read_match(node.get("match"), complain),
+        tune=tune,
+        tuned=_tuned(node.get("tuned"), design, complain),
         file=file,
     )
     return study, rest
@@ -211,8 +223,6 @@ def _apply(node: dict[Any, Any], changes: Iterable[Any], complain: Complaint) ->
 
 def _check_keys(node: Mapping[Any, Any], complain: Complaint) -> None:
     for key in node:
-        if key in LATER_KEYS:
-            raise complain(str(key), "not built yet", f"a study may have: {', '.join(KEYS)}")
         if key not in KEYS:
             raise complain(str(key), "unknown key", did_you_mean(key, KEYS))
 
@@ -220,15 +230,23 @@ def _check_keys(node: Mapping[Any, Any], complain: Complaint) -> None:
 def _design(value: Any, axes: Mapping[str, Axis], complain: Complaint) -> tuple[str, dict[str, Any]]:
     """Return the design's name and its options: the first key of `{fraction: 8, estimate: [main]}` is the name."""
     word = next(iter(value), None) if isinstance(value, dict) else value
-    if word in LATER_DESIGNS:
-        raise complain("design", f"{value!r} is not built yet", f"there is: {', '.join(DESIGNS)}")
     if not isinstance(word, str) or word not in DESIGNS:
         raise complain("design", f"there is no design {word!r}", did_you_mean(word, DESIGNS))
     if word in OPTIONS:
         return word, read_options(word, value, axes, complain)
+    if word == "search":
+        return word, dict(value) if isinstance(value, dict) else {}
     if isinstance(value, dict):
         raise complain("design", f"the design '{word}' has no options", f"write design: {word}")
     return word, {}
+
+
+def _tuned(value: Any, design: str, complain: Complaint) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or design == "search":
+        raise complain("tuned", f"{value!r} is not the name of a search whose values the arms take", "tuned: search_lr")
+    return value
 
 
 def _text(value: Any, key: str, complain: Complaint, hint: str) -> str:
