@@ -19,3 +19,10 @@ def fork(slots=2, **settings):
 def plan_tiny(runs, *overrides):
     """The plan of the test study, as the command line makes it (without counting parameters)."""
     return make_plan(["study=tiny", f"runs={runs}", *overrides], config_dir=CONF, count=False)
+
+
+def take_slots(job, devices):
+    """Let a job take several slots, though its stage is one process: real ones would start a process group."""
+    request = {**job.request(), "devices": 1}
+    job.devices = devices
+    job.request = lambda: request

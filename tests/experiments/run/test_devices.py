@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_study import fork
+from fake_study import fork, take_slots
 
 from experiments import devices as module
 from experiments.devices import find_devices
@@ -40,8 +40,8 @@ def test_no_two_live_jobs_share_a_device(store, make_job, tmp_path):
     jobs = {}
     for index in range(8):
         job = make_job("pretrain", f"p{index}", seconds=0.2, how="kill" if index == 3 else "")
-        job.devices = 2 if index in (1, 4) else 1
         job.config["work"]["spans"] = str(tmp_path)
+        take_slots(job, 2 if index in (1, 4) else 1)
         jobs["pretrain", job.key] = job
     pool = fork(slots=None, devices=["0", "1", "2"])
     assert pool.slots == 3

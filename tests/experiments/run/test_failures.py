@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from fake_study import fork
+from fake_study import fork, take_slots
 
 from experiments.attempts import attempts
 from experiments.errors import LavitError
@@ -185,7 +185,7 @@ class Slots(HerePool):
 def test_a_job_of_several_processes_takes_as_many_slots(store, make_job):
     jobs = arms(make_job, 4, "")
     for job, devices in zip(jobs.values(), (2, 1, 2, 1), strict=True):
-        job.devices = devices
+        take_slots(job, devices)
     pool = Slots(3)
     assert set(statuses(run_graph(jobs, store, pool)).values()) == {"ran"}
     assert max(pool.sizes) <= 3
