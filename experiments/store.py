@@ -238,7 +238,8 @@ class Store:
             return
         keep = {RESUME, REQUEST, LEASE, LOG, ATTEMPTS, ".lock"}
         for path in folder.iterdir():
-            if path.name in keep:  # .lock may be held by somebody who waits for the lease
+            # .lock may be held by somebody who waits for the lease, and another launch may be writing the same request.
+            if path.name in keep or path.name.startswith(f".{REQUEST}."):
                 continue
             if path.suffix == ".jsonl" and (folder / RESUME).is_dir():  # cut by who goes on from there
                 continue

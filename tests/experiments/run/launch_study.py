@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from fake_study import CONF, fork
+sys.path.insert(0, str(Path(__file__).parents[3]))  # the packages beside these tests, wherever others are installed
 
-from experiments.driver import run_jobs
-from experiments.plan import make_plan
+from fake_study import CONF, fork  # noqa: E402
+
+from experiments.driver import run_jobs  # noqa: E402
+from experiments.plan import make_plan  # noqa: E402
 
 if __name__ == "__main__":
     gate, runs, *overrides = sys.argv[1:]

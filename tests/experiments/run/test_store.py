@@ -19,6 +19,15 @@ def finished(store, make_job):
     return store
 
 
+def test_clearing_leaves_a_request_that_another_launch_is_writing(store):
+    folder = store.folder("vision", "v")
+    folder.mkdir(parents=True)
+    (folder / ".request.yaml.abc").write_text("half of it")
+    (folder / "weights.txt").write_text("of an attempt that died")
+    store.clear("vision", "v")
+    assert [path.name for path in folder.iterdir()] == [".request.yaml.abc"]
+
+
 def test_a_finished_stage_is_done_and_verifies(finished):
     body = finished.done("vision", "v")
     made = {"weights.txt", "metrics.json", "ledger.json", "config.json", "history.jsonl", "taken.log"}
