@@ -149,18 +149,19 @@ def test_two_processes_in_a_multirun_train_as_one_with_the_same_batch(tmp_path, 
     from safetensors.numpy import load_file
 
     command = [sys.executable, "-m", "experiments.cli", "train", "-m", "scale=smoke", "trainer.devices=1,2"]
-    command += ["study.until=pretrain", f"runs={tmp_path}", f"hydra/launcher={launcher}"]
-    command += [f"hydra.launcher.n_jobs={2}"]
+    command += [f"runs={tmp_path}", f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    folders = {Request.read(path).devices: path.parent for path in tmp_path.glob("store/pretrain/*/request.yaml")}
-    assert set(folders) == {1, 2}
-    one, two = (load_file(folders[devices] / "model.safetensors") for devices in (1, 2))
-    for name, value in one.items():
-        assert abs(two[name] - value).max() <= 1e-5 * max(1.0, abs(value).max()), name
-    curves = [(folders[devices] / "history.jsonl").read_text().splitlines() for devices in (1, 2)]
-    for alone, shared in zip(*curves, strict=True):
-        assert json.loads(shared) == pytest.approx(json.loads(alone), rel=1e-5)
-    for name in ("ledger.json", "metrics.json", "config.json"):
-        assert (folders[1] / name).read_text() == (folders[2] / name).read_text(), name
+    for stage in ("pretrain", "cooldown"):
+        requests = [Request.read(path) for path in tmp_path.glob(f"store/{stage}/*/request.yaml")]
+        folders = {request.devices: request.folder for request in requests}
+        assert set(folders) == {1, 2}
+        one, two = (load_file(folders[devices] / "model.safetensors") for devices in (1, 2))
+        for name, value in one.items():
+            assert abs(two[name] - value).max() <= 1e-5 * max(1.0, abs(value).max()), name
+        curves = [(folders[devices] / "history.jsonl").read_text().splitlines() for devices in (1, 2)]
+        for alone, shared in zip(*curves, strict=True):
+            assert json.loads(shared) == pytest.approx(json.loads(alone), rel=1e-5)
+        for name in ("ledger.json", "metrics.json", "config.json"):
+            assert (folders[1] / name).read_text() == (folders[2] / name).read_text(), name
