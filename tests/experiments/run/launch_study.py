@@ -11,10 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))  # the packages beside these tests, wherever others are installed
 
-from fake_study import CONF, fork  # noqa: E402
+from fake_study import CONF, fork
 
-from experiments.driver import run_jobs  # noqa: E402
-from experiments.plan import make_plan  # noqa: E402
+from experiments.driver import run_jobs
+from experiments.plan import make_plan
 
 if __name__ == "__main__":
     gate, runs, *overrides = sys.argv[1:]
