@@ -47,6 +47,25 @@ def test_adding_a_seed_runs_only_what_is_new(plan, attempts):
     assert len(attempts()) == before + launch.ran
 
 
+@pytest.mark.parametrize("design", ["one_at_a_time", "full"])
+def test_adding_a_level_or_an_axis_runs_only_what_is_new_and_old_arms_stay_what_they_are(plan, attempts, design):
+    def run(axes):
+        launch = run_jobs(
+            plan("study.until=pretrain", f"study.design={design}", "study.void=[]", f"study.axes={axes}"),
+            HerePool(),
+            quiet=True,
+        )
+        return launch, {(run.arm, run.seed): run.stage_keys for run in launch.plan.runs}
+
+    first, few = run("{regime: [unified,adapter], tokens: [dynamic]}")
+    assert len(first.plan.design.arms) == 2
+    level, more = run("{regime: [unified,adapter], tokens: [dynamic,pooled]}")
+    axis, most = run("{regime: [unified,adapter], tokens: [dynamic,pooled], llm: [unfrozen,frozen]}")
+    assert few.items() <= more.items() <= most.items(), "an arm keeps its name and its keys"
+    assert (level.ran, axis.ran) == ((4, 2) if design == "one_at_a_time" else (6, 8))
+    assert len(set(attempts())) == len(attempts()) == first.ran + level.ran + axis.ran
+
+
 def test_one_arm_alone_finds_what_the_study_made(finished, attempts):
     for run in finished.runs[:3]:
         alone = single_arm_plan(run.overrides, config_dir=CONF, count=False)
