@@ -16,7 +16,7 @@ from experiments.plan import Plan, Run
 
 _ABSENT = object()
 #: What never counts: where things are written, and the study's own text.
-_IGNORED = ("runs", "tracking", "study", "seed", "job", "stages", "canonical", "incidental")
+_IGNORED = ("runs", "tracking", "study", "seed", "job", "stages", "canonical", "incidental", "unpriced")
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -30,26 +30,26 @@ QUESTION_S = 10
 
 
 def add_counts(
-    jobs: Mapping[tuple[str, str], StageJob], store: Path, incidental: Iterable[str] = (), ask: bool = True
+    jobs: Mapping[tuple[str, str], StageJob], store: Path, unpriced: Iterable[str] = (), ask: bool = True
 ) -> str:
     """Fill in `counts` (the price) of the jobs, from the store or from a child process.
 
     Args:
         jobs: (stage, key) -> job, with all that they need among them.
         store: where answers are kept, in `counts/`.
-        incidental: keys that change no count.
+        unpriced: keys that change no price.
         ask: whether to start the child process for what is not known yet.
 
     Returns:
         A sentence on what could not be counted, or "".
     """
-    incidental = list(incidental)
+    unpriced = list(unpriced)
     counter = _counter()
     if counter is None:
         return ""
     wanted: dict[str, list[StageJob]] = {}
     for job in jobs.values():
-        wanted.setdefault(_identity(job, jobs, incidental, counter), []).append(job)
+        wanted.setdefault(_identity(job, jobs, unpriced, counter), []).append(job)
     found = {name: _read(store, name) for name in wanted}
     missing = [name for name, counts in found.items() if counts is None]
     problem = ""
@@ -81,10 +81,21 @@ def _counter() -> str | None:
     return digest([read_module(part, MODULE.rpartition(".")[0])[0] for part in parts])
 
 
-def _identity(job: StageJob, jobs: Mapping[tuple[str, str], StageJob], incidental: list[str], counter: str) -> str:
-    """What a count depends on: config and code of the stage and of all that it needs, but no seed."""
-    parts = {part.stage: [without(part.config, incidental), part.code] for part in _with_needs(job, jobs)}
+def _identity(job: StageJob, jobs: Mapping[tuple[str, str], StageJob], unpriced: list[str], counter: str) -> str:
+    """What a price depends on: config and code of the stage and of all that it needs, but no seed."""
+    parts = {part.stage: _part(part, unpriced) for part in _with_needs(job, jobs)}
     return digest({"stage": job.stage, "parts": parts, "counter": counter})
+
+
+_parts: dict[tuple[str, str, str], str] = {}
+
+
+def _part(job: StageJob, unpriced: list[str]) -> str:
+    """The digest of what one stage brings to a price; a job's key stands for its config, which is hashed once."""
+    which = (job.stage, job.key, repr(unpriced))
+    if which not in _parts:
+        _parts[which] = digest([without(job.config, unpriced), job.code])
+    return _parts[which]
 
 
 def _question(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> dict[str, Any]:
@@ -104,7 +115,7 @@ def _with_needs(job: StageJob, jobs: Mapping[tuple[str, str], StageJob]) -> list
     return list(found.values())
 
 
-def add_probes(jobs: Mapping[tuple[str, str], StageJob], store: Path, incidental: Iterable[str] = ()) -> str:
+def add_probes(jobs: Mapping[tuple[str, str], StageJob], store: Path, unpriced: Iterable[str] = ()) -> str:
     """Fill in the seconds of unfinished jobs that no finished stage tells, by taking some real steps of each here.
 
     What is found is kept by machine in the store's `counts/`; nothing else is written anywhere.
@@ -112,13 +123,13 @@ def add_probes(jobs: Mapping[tuple[str, str], StageJob], store: Path, incidental
     Returns:
         A sentence on what could not be probed, or "".
     """
-    incidental, counter = list(incidental), _counter()
+    unpriced, counter = list(unpriced), _counter()
     open_jobs = [job for job in jobs.values() if not job.done and not job.seconds_from.startswith("measured")]
     if counter is None or not open_jobs:
         return ""
     wanted: dict[str, list[StageJob]] = {}
     for job in open_jobs:
-        wanted.setdefault(f"probe-{_machine()}-{_identity(job, jobs, incidental, counter)}", []).append(job)
+        wanted.setdefault(f"probe-{_machine()}-{_identity(job, jobs, unpriced, counter)}", []).append(job)
     found = {name: _read(store, name) for name in wanted}
     missing = [name for name, answer in found.items() if answer is None]
     problem = ""
@@ -151,16 +162,16 @@ class Pricing:
 
     Args:
         plan: counts are filled in when `finish` is called.
-        incidental: keys that change no count.
+        unpriced: keys that change no price.
     """
 
-    def __init__(self, plan: Plan, incidental: Iterable[str] = ()):
-        self.plan, self.incidental = plan, list(incidental)
+    def __init__(self, plan: Plan, unpriced: Iterable[str] = ()):
+        self.plan, self.unpriced = plan, list(unpriced)
         self._child: Child | None = None
         counter = _counter()
         if counter is None:
             return
-        wanted = {_identity(job, plan.jobs, self.incidental, counter): job for job in plan.jobs.values()}
+        wanted = {_identity(job, plan.jobs, self.unpriced, counter): job for job in plan.jobs.values()}
         self._missing = [name for name in wanted if _read(plan.store_dir, name) is None]
         if self._missing:
             self._child = _child([_question(wanted[name], plan.jobs) for name in self._missing], nice=10)
@@ -172,7 +183,7 @@ class Pricing:
             answers, problem = self._child.answers()
             for name, counts in zip(self._missing, answers, strict=False):
                 problem = _write(self.plan.store_dir, name, counts if isinstance(counts, dict) else {}) or problem
-        return add_counts(self.plan.jobs, self.plan.store_dir, self.incidental, ask=False) or problem
+        return add_counts(self.plan.jobs, self.plan.store_dir, self.unpriced, ask=False) or problem
 
     def __enter__(self) -> Pricing:
         return self

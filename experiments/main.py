@@ -78,7 +78,7 @@ def run_study(
         return _run_search(plan, launcher, retry)
     if searches := [each.study.name for each in plans if each.search is not None]:
         raise LavitError(f"{searches[0]} is a search, which runs by itself", f"first lavit run study={searches[0]}")
-    with Pricing(plan, plan.incidental) as pricing:  # in the background: the report compares prices with costs
+    with Pricing(plan, plan.unpriced) as pricing:  # in the background: the report compares prices with costs
         launch = run_jobs(plan, pool_of(launcher, plan), retry=retry)
         plan.remarks.extend([problem] if (problem := pricing.finish()) else [])
     for identity, job in ((identity, job) for each in plans for identity, job in each.jobs.items()):

@@ -141,7 +141,7 @@ class Plan:
     pilot: Pilot | None = None  # where the between-seed SD comes from
     alternatives: list[Offer] = field(default_factory=list)  # other designs of the same question
     budget: Budget | None = None  # what of it fits a budget, where one was named
-    incidental: list[str] = field(default_factory=list)  # keys that change no result
+    unpriced: list[str] = field(default_factory=list)  # keys that change no price
     matched: list[MatchedArm] = field(default_factory=list)  # what each arm came to, where the study matches budgets
     planned_only: str = ""  # why this scale can be planned but not run yet; "" where it can be run
     search: Search | None = None  # of a search: its arms and what was tried in them

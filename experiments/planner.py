@@ -168,14 +168,14 @@ class Planner:
             plan.remarks.extend(tuning.remarks)
         if plan.planned_only:
             plan.remarks.append(f"planned only: {plan.planned_only}")
-        incidental = plan.incidental = _incidental(plan.runs[0].config) if plan.runs else []
+        unpriced = plan.unpriced = _unpriced(plan.runs[0].config) if plan.runs else []
         if count:
             ask = self.count or study.match is not None  # what is matched must be priced
-            problem = add_counts(plan.jobs, plan.store_dir, incidental, ask)
+            problem = add_counts(plan.jobs, plan.store_dir, unpriced, ask)
             plan.remarks.extend([problem] if problem else [])
         self._look_up(plan)
         if count and self.probe:
-            problem = add_probes(plan.jobs, plan.store_dir, incidental)
+            problem = add_probes(plan.jobs, plan.store_dir, unpriced)
             plan.remarks.extend([problem] if problem else [])
         return plan
 
@@ -285,6 +285,11 @@ def _fingerprint(data: Any) -> str:
             reason = getattr(error, "strerror", None) or error
             raise LavitError(f"the data cannot be read: {where}: {reason}", "see data.images and data.texts") from error
     return _fingerprints[repr(data)]
+
+
+def _unpriced(config: Mapping[str, Any]) -> list[str]:
+    """Dotted keys that change no price: the incidental ones, and those that the config lists."""
+    return [*_incidental(config), *(str(key) for key in config.get("unpriced") or [])]
 
 
 def _incidental(config: Mapping[str, Any]) -> list[str]:
