@@ -17,7 +17,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -117,8 +120,21 @@ def _without_steps(node: Any) -> Any:
     return {key: value for key, value in node.items() if key != "steps"} if isinstance(node, dict) else node
 
 
+def die_with_parent() -> None:
+    """End this process once whoever asked is gone, however that ended: nobody is left to read the answers."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 def main() -> None:
     """Answer the questions on standard input."""
+    die_with_parent()
     answers = []
     for question in json.load(sys.stdin):
         plain: Any = OmegaConf.to_container(OmegaConf.create(question))

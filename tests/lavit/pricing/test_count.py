@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -188,3 +190,34 @@ def test_small_helpers() -> None:
     assert kept_places({"selector": {"_target_": "a.TokenSelector", "budget": 6}}, keep, 16) == 6
     assert kept_places({"selector": {"_target_": "a.KeepAll"}}, keep, 16) == 16
     assert kept_places({"selector": {"_target_": "a.KeepRandom", "mean": 5}}, keep, 16) == 5
+
+
+def test_it_ends_when_whoever_asked_is_killed(tmp_path: Path) -> None:
+    """A plan that is killed must leave nobody behind who goes on pricing for minutes."""
+    child = (
+        "import os, pathlib, sys, time; from lavit.count import die_with_parent; die_with_parent(); "
+        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
+    )
+    mark = tmp_path / "pid"
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+    parent = subprocess.Popen([sys.executable, "-c", script, child, mark])
+    wait_until(lambda: mark.exists() and mark.read_text() != "")
+    pid = int(mark.read_text())
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not alive(pid))
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and is no zombie that nobody has collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
