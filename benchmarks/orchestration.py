@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.fork_pool import cores
+from experiments.processes import cores
 
 CONFIG = """\
 defaults:

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.attempts import attempts
-from experiments.fork_pool import GRACE_S, ONE_THREAD, QUIET, cores
-from experiments.lease import ask_holders, holder
+from experiments.fork_pool import GRACE_S
+from experiments.lease import ask_holders, end_holders, holder
 from experiments.pool import Ended
+from experiments.processes import ONE_THREAD, QUIET, cores
 from experiments.store import Store
 
 #: Runs a batch of request files, somehow, and returns when all of them ended.
@@ -82,10 +83,7 @@ class BatchPool:
     def stop(self) -> None:
         """Ask those of its jobs that run on this machine to save and end; queued ones of a cluster stay queued."""
         folders = [request.parent for request in self._sent]
-        ask_holders(folders, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_S
-        while time.monotonic() < deadline and ask_holders(folders, 0):
-            time.sleep(0.05)
+        end_holders(folders, GRACE_S)
         ask_holders(folders, signal.SIGKILL)
 
     def _send(self) -> None:

@@ -21,8 +21,8 @@ from experiments import worker
 from experiments.attempts import attempts
 from experiments.errors import LavitError
 from experiments.failures import classify
-from experiments.fork_pool import ONE_THREAD, QUIET
 from experiments.plan import Plan, StageJob
+from experiments.processes import ONE_THREAD, QUIET
 from experiments.store import LOG, Request, Store
 
 MAX_ARRAY = 1000  # Slurm's own limit, unless an administrator raised it
@@ -33,20 +33,6 @@ _NOT_SBATCH = {
     "submitit_folder", "max_num_timeout", "signal_delay_s", "array_parallelism", "setup", "additional_parameters",
     "stderr_to_stdout", "tasks_per_node", "nodes",
 }  # fmt: skip
-
-
-def waves_of(plan: Plan, store: Store) -> list[list[StageJob]]:
-    """What is missing, in waves: each job comes one wave after the last of what it needs."""
-    depth: dict[tuple[str, str], int] = {}
-    waves: list[list[StageJob]] = []
-    for identity, job in plan.jobs.items():
-        if store.is_done(*identity):
-            continue
-        level = 1 + max((depth[need] for need in job.needs.items() if need in depth), default=-1)
-        depth[identity] = level
-        waves += [[] for _ in range(level + 1 - len(waves))]
-        waves[level].append(job)
-    return waves
 
 
 def submit_chain(plan: Plan, settings: Mapping[str, Any], config_dir: Path | None = None) -> list[str]:
@@ -63,7 +49,7 @@ def submit_chain(plan: Plan, settings: Mapping[str, Any], config_dir: Path | Non
     folder = _new_folder(plan.runs_dir / plan.study.name / "chain")
     numbers: list[str] = []
     before: list[str] = []
-    waves = waves_of(plan, store)
+    waves = plan.topological_waves({identity for identity in plan.jobs if store.is_done(*identity)})
     for index, wave in enumerate(waves, 1):
         own: list[str] = []
         for batch in _batches(wave):

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
+from experiments.processes import ONE_THREAD
 from experiments.store import PROGRESS, REQUEST, Request, read_json
 from experiments.trainer import check_devices
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from experiments.job import Progress
 
 POLL_S = 0.05
-ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 STOP = "stop"  # file in the group's folder: save and end
 FAILED, ORPHANED = 1, 76  # exit codes of a rank
 

@@ -15,7 +15,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.batch_pool import BatchPool, LaunchBatch
 from experiments.display import first_line, watcher
 from experiments.errors import LavitError
 from experiments.failures import classify
@@ -72,11 +71,6 @@ def run_jobs(plan: Plan, pool: Pool | None = None, quiet: bool = False, retry: C
     look = None if quiet else watcher(store, plan.study.name)
     outcomes = run_graph(plan.jobs, store, pool, look, retry)
     return Launch.of(plan, outcomes)
-
-
-def run_waves(plan: Plan, launch: LaunchBatch, quiet: bool = False) -> Launch:
-    """Run what is missing of a plan in batches of what is ready, for launchers that know batches only."""
-    return run_jobs(plan, BatchPool(launch), quiet)
 
 
 def prepare(plan: Plan) -> Store:

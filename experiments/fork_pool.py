@@ -22,30 +22,11 @@ from typing import cast
 
 from experiments import worker
 from experiments.devices import DeviceSlots, environment, find_devices
-from experiments.pool import Ended
+from experiments.pool import Ended, overdue
+from experiments.processes import ONE_THREAD, QUIET, cores
 
 GRACE_S = 10.0  # between asking a worker to save and end, and making it
-ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PRELOAD = "LAVIT_PRELOAD"  # read by experiments.preload: modules to import in the server, with commas between
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "HF_HUB_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PYTHONUNBUFFERED": "1",
-}
-
-
-def cores() -> int:
-    """CPU cores that this process may really use: its affinity, cut by a container's quota where there is one."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            count = min(count, max(1, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return count
-    return count
 
 
 @dataclass
@@ -156,7 +137,7 @@ class ForkPool:
             running.process.kill()
             running.process.join()
             self._device_slots.give_back(running.devices)
-            ended.append(Ended(running.request, "timeout", f"took longer than hydra.launcher.timeout_s={limit:g} s"))
+            ended.append(overdue(running.request, limit))
         return ended
 
 

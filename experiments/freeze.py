@@ -16,6 +16,7 @@ from typing import Any
 from experiments.compose import leaves
 from experiments.environment import git_state
 from experiments.errors import LavitError
+from experiments.key import incidental_keys, without
 from experiments.offers import design_value
 from experiments.plan import Plan, Run
 from experiments.store import read_json, write_atomic
@@ -82,10 +83,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     study = plan.study
     base: dict[str, Any] = {}
     arms: dict[str, Any] = {}
-    incidental = [str(key) for key in (plan.runs[0].config.get("incidental") or [])] if plan.runs else []
     for run in plan.runs:
         if run.arm not in arms:
-            config = _config(plan, run, incidental)
+            config = _config(plan, run)
             base = base or config
             changed = {path: config.get(path, _ABSENT) for path in [*base, *config] if _other(base, config, path)}
             code = {stage: plan.jobs[stage, key].code for stage, key in run.stage_keys.items()}
@@ -106,12 +106,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     return dict(json.loads(json.dumps(document, default=str)))
 
 
-def _config(plan: Plan, run: Run, incidental: list[str]) -> dict[str, Any]:
+def _config(plan: Plan, run: Run) -> dict[str, Any]:
     """Every leaf that a stage of this run reads, but what changes only how fast it comes."""
     found: dict[str, Any] = {}
     for stage, key in run.stage_keys.items():
-        found.update(leaves(plan.jobs[stage, key].config))
-    return {p: v for p, v in found.items() if not any(p == key or p.startswith(f"{key}.") for key in incidental)}
+        found.update(leaves(without(plan.jobs[stage, key].config, incidental_keys(run.config))))
+    return found
 
 
 def _other(one: Mapping[str, Any], two: Mapping[str, Any], path: str) -> bool:

@@ -23,7 +23,7 @@ from experiments.environment import stage_environment
 from experiments.errors import LavitError
 from experiments.failures import place
 from experiments.lease import Lease
-from experiments.stop import StopFlag
+from experiments.stop import StopFlag, was_asked
 from experiments.store import ENVIRONMENT, PROGRESS, PRUNE, READS, RESUME, Request, Store, read_json, write_atomic
 
 PROGRESS_EVERY_S = 0.5
@@ -125,10 +125,10 @@ def run_stage(
 
 def _note(store: Store, request: Request, error: BaseException, stop: StopFlag) -> None:
     """Note how an attempt ended; being stopped is no failure, whichever exception it came out as."""
-    kind = type(error).__name__
-    if kind == "Preempted" or (stop.requested and not isinstance(error, Exception)):
+    if was_asked(error, stop):
         attempts.end(request.folder, "preempted")
         return
+    kind = type(error).__name__
     attempts.end(request.folder, kind)
     if isinstance(error, Exception):
         store.fail(request.stage, request.key, kind, str(error), traceback.format_exc(), place(error))

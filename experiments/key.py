@@ -92,6 +92,11 @@ def without(config: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     return out
 
 
+def incidental_keys(config: Mapping[str, Any]) -> list[str]:
+    """Dotted keys that change how fast a result comes, never the result, as a config declares them."""
+    return [str(key) for key in config.get("incidental") or []]
+
+
 def apply_canonical(config: Mapping[str, Any], rules: Any) -> tuple[dict[str, Any], list[str]]:
     """Drop what means nothing in this configuration, so that void twins are one run.
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,14 @@ def ask_holders(folders: Iterable[Path], number: int) -> int:
                 os.kill(int(body["pid"]), number)
                 asked += 1
     return asked
+
+
+def end_holders(folders: Sequence[Path], grace_s: float) -> None:
+    """Ask the processes of this host that hold these folders to save and end, and wait so long for them to."""
+    deadline = time.monotonic() + grace_s
+    ask_holders(folders, signal.SIGTERM)
+    while time.monotonic() < deadline and ask_holders(folders, 0):
+        time.sleep(0.05)
 
 
 @contextmanager

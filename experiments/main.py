@@ -27,10 +27,11 @@ from experiments.compose import config_folder
 from experiments.cost import Pricing
 from experiments.driver import Launch, failure_text, finish, prepare, run_jobs
 from experiments.errors import LavitError
-from experiments.fork_pool import ForkPool, cores
+from experiments.fork_pool import ForkPool
 from experiments.launch import JobId
 from experiments.plan import Plan, StageJob, single_arm_plan
 from experiments.pool import Pool
+from experiments.processes import cores
 from experiments.union import make_plans, merge
 
 if TYPE_CHECKING:

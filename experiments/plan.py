@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,13 +168,15 @@ class Plan:
         """Jobs that are not done, in topological order."""
         return [job for job in self.jobs.values() if not job.done]
 
-    def topological_waves(self) -> list[list[StageJob]]:
-        """Jobs in waves: everything in a wave needs only what earlier waves made."""
+    def topological_waves(self, done: Collection[tuple[str, str]] = ()) -> list[list[StageJob]]:
+        """Jobs in waves, without those that are done: all in a wave needs only what earlier waves made."""
         depth: dict[tuple[str, str], int] = {}
         waves: list[list[StageJob]] = []
         for identity, job in self.jobs.items():
-            depth[identity] = max((depth[need] + 1 for need in job.needs.items()), default=0)
-            while len(waves) <= depth[identity]:
+            if identity in done:
+                continue
+            depth[identity] = max((depth[need] + 1 for need in job.needs.items() if need in depth), default=0)
+            if len(waves) <= depth[identity]:
                 waves.append([])
             waves[depth[identity]].append(job)
         return waves

@@ -18,7 +18,7 @@ from experiments.cost import add_counts, add_probes
 from experiments.design import Arm, Design, expand
 from experiments.designs.estimable import estimable
 from experiments.errors import LavitError, did_you_mean
-from experiments.key import apply_canonical, digest, nest, select, stage_key, without
+from experiments.key import apply_canonical, digest, incidental_keys, nest, select, stage_key, without
 from experiments.match import match_arms, matched_arms
 from experiments.offers import alternatives
 from experiments.pace import Pace
@@ -243,7 +243,7 @@ def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
     """Apply canonical drops, then cut out and hash every subtree that a stage reads."""
     config, dropped = apply_canonical(plain, plain.get("canonical"))
     arm = _ArmConfig(config, scale)
-    incidental = _incidental(plain)
+    incidental = incidental_keys(plain)
     keyed = without(config, incidental)
     for spec in read_all_stages(plain.get("stages")).values():
         for key in spec.reads:
@@ -289,12 +289,7 @@ def _fingerprint(data: Any) -> str:
 
 def _unpriced(config: Mapping[str, Any]) -> list[str]:
     """Dotted keys that change no price: the incidental ones, and those that the config lists."""
-    return [*_incidental(config), *(str(key) for key in config.get("unpriced") or [])]
-
-
-def _incidental(config: Mapping[str, Any]) -> list[str]:
-    """Dotted keys that change how fast a result comes, never the result."""
-    return [str(key) for key in config.get("incidental") or []]
+    return [*incidental_keys(config), *(str(key) for key in config.get("unpriced") or [])]
 
 
 def _without_hydra(overrides: Sequence[str]) -> list[str]:

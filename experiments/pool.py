@@ -33,6 +33,11 @@ class Ended:
     message: str = ""
 
 
+def overdue(request: Path, limit_s: float) -> Ended:
+    """An attempt that was ended because it took too long."""
+    return Ended(request, "timeout", f"took longer than hydra.launcher.timeout_s={limit_s:g} s")
+
+
 class Pool(Protocol):
     """Where jobs run."""
 
@@ -95,7 +100,7 @@ class HerePool:
     def start(self, request: Path, size: int = 1) -> None:
         """Run the request to its end."""
         from experiments.job import run_stage
-        from experiments.stop import StopFlag, stop_on_signals
+        from experiments.stop import StopFlag, stop_on_signals, was_asked
 
         flag = StopFlag()
         try:
@@ -104,7 +109,7 @@ class HerePool:
         except LeaseHeld as error:
             self._ended.append(Ended(request, "held", str(error)))
         except Exception as error:  # FAILED.json has the traceback, unless it was only asked to stop
-            if type(error).__name__ == "Preempted":
+            if was_asked(error, flag):
                 self._ended.append(Ended(request, "preempted", str(error)))
                 return
             self._ended.append(Ended(request, "failed", f"{type(error).__name__}: {error}"))

@@ -14,9 +14,10 @@ from typing import Any
 
 from experiments import worker
 from experiments.errors import LavitError
-from experiments.fork_pool import GRACE_S, ONE_THREAD, QUIET, cores, judge
-from experiments.lease import ask_holders, holder
-from experiments.pool import Ended
+from experiments.fork_pool import GRACE_S, judge
+from experiments.lease import end_holders, holder
+from experiments.pool import Ended, overdue
+from experiments.processes import ONE_THREAD, QUIET, cores
 
 
 def _ray() -> Any:
@@ -106,8 +107,7 @@ class RayPool:
                 if time.monotonic() - since > self.timeout_s:
                     del self._running[reference]
                     ray.cancel(reference, force=True)
-                    limit = f"took longer than hydra.launcher.timeout_s={self.timeout_s:g} s"
-                    ended.append(Ended(request, "timeout", limit))
+                    ended.append(overdue(request, self.timeout_s))
         return ended
 
     def working(self, request: Path) -> bool:
@@ -119,11 +119,7 @@ class RayPool:
         if self._task is None:
             return
         ray = _ray()
-        here = [request.parent for request, _ in self._running.values()]
-        if ask_holders(here, signal.SIGTERM):
-            deadline = time.monotonic() + GRACE_S
-            while time.monotonic() < deadline and ask_holders(here, 0):
-                time.sleep(0.05)
+        end_holders([request.parent for request, _ in self._running.values()], GRACE_S)
         for reference in self._running:
             ray.cancel(reference, force=True)
         self._running.clear()

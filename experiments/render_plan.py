@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 
 from experiments.nesting import NO_LEVEL
 from experiments.plan import Plan
+from experiments.processes import cores
 from experiments.render_design import budget_lines, design_lines
 from experiments.render_text import LABEL as _LABEL
 from experiments.render_text import WIDTH, duration
@@ -195,8 +195,3 @@ def _millions(count: int) -> str:
     if count >= 1e9:
         return f"{count / 1e9:.2f} B"
     return f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count / 1e3:.1f} k"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

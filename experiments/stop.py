@@ -40,6 +40,12 @@ class StopFlag:
         self.signal = number
 
 
+def was_asked(error: BaseException, flag: StopFlag) -> bool:
+    """Whether an attempt ended because it was asked to: it saved where it was, or was interrupted on its way out."""
+    # By name: the model's package, which raises it, is not imported for this.
+    return type(error).__name__ == "Preempted" or (flag.requested and not isinstance(error, Exception))
+
+
 class Terminated(KeyboardInterrupt):
     """The driver was asked to end by a signal: as Ctrl-C, but its exit code says which one.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.differences import Difference, compare, read_request
 from experiments.errors import LavitError, did_you_mean
+from experiments.key import incidental_keys
 from experiments.plan import Plan, Run
 from experiments.status import job_state
 from experiments.store import DONE, Store, read_json
@@ -103,7 +104,7 @@ def _against(reason: StageReason, plan: Plan, run: Run, store: Store, old: str, 
     if body is None:
         reason.notes.append("its request.yaml cannot be read, so what changed is not known")
         return
-    reason.difference = compare(store.root, body, asked, run.config.get("incidental") or ())
+    reason.difference = compare(store.root, body, asked, incidental_keys(run.config))
     if not reason.difference.size:
         reason.notes.append("nothing that is written down differs: the files that `data` names changed")
 
@@ -116,7 +117,7 @@ def _nearest(reason: StageReason, plan: Plan, run: Run, store: Store) -> None:
         body = read_request(store, reason.stage, path.parent.name)
         if body is None or path.parent.name == reason.key:
             continue
-        size = compare(store.root, body, asked, run.config.get("incidental") or ()).size
+        size = compare(store.root, body, asked, incidental_keys(run.config)).size
         if best is None or size < best[0]:
             best = size, path.parent.name
     if best is not None:

@@ -48,7 +48,7 @@ def attempt(request_path: str, forward: bool = False) -> int:
     """
     from experiments.job import run_stage
     from experiments.lease import LeaseHeld
-    from experiments.stop import StopFlag, stop_on_signals
+    from experiments.stop import StopFlag, stop_on_signals, was_asked
 
     flag = StopFlag()
     try:
@@ -58,7 +58,7 @@ def attempt(request_path: str, forward: bool = False) -> int:
         print(error, flush=True)
         return HELD
     except BaseException as error:
-        if type(error).__name__ == "Preempted" or (flag.requested and not isinstance(error, Exception)):
+        if was_asked(error, flag):
             print(f"{error}; it goes on from there", flush=True)
             return PREEMPTED
         traceback.print_exc()

@@ -50,7 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Print the plan; 1 where the design cannot estimate what the study asks it to."""
     from experiments.cli.studies import config_dir, planned
-    from experiments.render_plan import cores, render_plan
+    from experiments.processes import cores
+    from experiments.render_plan import render_plan
 
     if arguments.why is not None:
         return _why(arguments)

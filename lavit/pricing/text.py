@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lavit.build import build, locate
 from lavit.language.llm import build_llm
-from lavit.ledger import Ledger, count_parameters
+from lavit.ledger import Ledger
 from lavit.model.lavit import build_lavit
 from lavit.pricing.shapes import Shapes
 from lavit.pricing.trial import (
@@ -114,17 +114,9 @@ def language(config: Config, inputs: dict[str, Config], device: str) -> Trial:
         for step in sampled:
             with torch.no_grad(), Shapes():
                 module.loss(module.batch(step), step)
-        positions, supervised, flops = (module.counts * int(own.steps) / max(1, len(sampled))).tolist()
-        total, trainable = count_parameters(module.llm)
-        return Ledger(
-            examples_text=own.steps * own.batch,
-            supervised_text_tokens=round(supervised),
-            positions=round(positions),
-            flops=flops,
-            params_total=total,
-            params_trainable=trainable,
-            steps=own.steps,
-        )
+        module.counts *= int(own.steps) / max(1, len(sampled))
+        module.counts[:2].round_()  # positions and tokens are whole
+        return module.ledger()
 
     return Trial(module, module.llm, ledger, int(own.steps), method=str(own.optimizer))
 

@@ -5,6 +5,7 @@ Shapes: B images of a batch, S images of a split, N patches, M places, C feature
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,13 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lavit.build import build, plain
-from lavit.ledger import Ledger, count_parameters
+from lavit.ledger import Ledger
 from lavit.pricing.shapes import Shapes, know
 from lavit.pricing.text import encoder_of
 from lavit.pricing.trial import Config, Trial, corpus_of, empty, evenly, kept_places, order, stand_in_size
-from lavit.stages import tokenizer as tokenizer_stage
-from lavit.stages.outputs import forward_flops
 from lavit.stages.pixels import PixelTraining
-from lavit.stages.tokenizer import TokenizerTraining
-from lavit.stages.training import StageModule, step_generator
+from lavit.stages.tokenizer import TokenizerTraining, training_ledger
+from lavit.stages.training import StageModule
 from lavit.stages.vision import VisionTraining
 from lavit.tokenizer.loading import assemble
 from lavit.tokenizer.selector import Selection
@@ -123,17 +122,7 @@ def vision(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     """The encoder with its heads."""
     node: Any = OmegaConf.create(dict(config))
     module = VisionTrial(node.vision, config["data"], device)
-    steps = int(node.vision.steps)
-
-    def ledger() -> Ledger:
-        seen = steps * int(node.vision.batch)
-        with Shapes():
-            flops = 3 * seen * forward_flops(module.encoder, module.images[:1])
-        total, trainable = count_parameters(module)
-        positions = seen * module.encoder.num_patches
-        return Ledger(positions=positions, flops=flops, params_total=total, params_trainable=trainable, steps=steps)
-
-    return Trial(module, module, ledger, steps, data=[module.images])
+    return Trial(module, module, _by_shapes(module.ledger), int(node.vision.steps), data=[module.images])
 
 
 def tokenizer(config: Config, inputs: dict[str, Config], device: str) -> Trial:
@@ -150,7 +139,7 @@ def tokenizer(config: Config, inputs: dict[str, Config], device: str) -> Trial:
         for name, parameter in module.tokenizer.named_parameters():
             parameter.requires_grad_(not (selector_still if name.startswith("selector.") else rest_still))
         with Shapes():
-            return tokenizer_stage._ledger(module, encoder, corpus.size("val"))
+            return training_ledger(module, encoder, corpus.size("val"))
 
     return Trial(module, module.tokenizer, ledger, module.steps, data=[module.features])
 
@@ -161,16 +150,15 @@ def pixels(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     with torch.device(device):
         encoder = encoder_of(inputs["vision"])
     module = PixelTrial(node.pixels, corpus_of(config["data"]).size("train"), encoder, device)
-    steps = int(node.pixels.steps)
+    data = [module.images, module.features]
+    return Trial(module, module.decoder, _by_shapes(module.ledger), int(node.pixels.steps), data=data)
 
-    def ledger() -> Ledger:
-        seen = steps * int(node.pixels.batch)
-        one = module.features[:1], module.images[:1], step_generator(0, 0)
+
+def _by_shapes(ledger: Callable[[], Ledger]) -> Callable[[], Ledger]:
+    """A stage's own ledger, counted on tensors that have no values."""
+
+    def counted() -> Ledger:
         with Shapes():
-            flops = 3 * seen * forward_flops(module.decoder.loss, *one)
-            flops += len(module.images) * forward_flops(encoder, module.images[:1])
-        total, trainable = count_parameters(module.decoder)
-        positions = seen * encoder.num_patches
-        return Ledger(positions=positions, flops=flops, params_total=total, params_trainable=trainable, steps=steps)
+            return ledger()
 
-    return Trial(module, module.decoder, ledger, steps, data=[module.images, module.features])
+    return counted

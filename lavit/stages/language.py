@@ -95,6 +95,20 @@ class LanguageModule(StageModule):
             self.counts += torch.tensor([part.positions, len(part.text_at), flops], dtype=torch.float64)
         return total, {}
 
+    def ledger(self) -> Ledger:
+        """What training cost, by the counts so far."""
+        positions, supervised, flops = self.counts.tolist()
+        total, trainable = count_parameters(self.llm)
+        return Ledger(
+            examples_text=self.config.steps * self.config.batch,
+            supervised_text_tokens=int(supervised),
+            positions=int(positions),
+            flops=flops,
+            params_total=total,
+            params_trainable=trainable,
+            steps=self.config.steps,
+        )
+
     @torch.no_grad()
     def grounded_accuracy(self, split: str, shift: int) -> dict[str, float]:
         """Exact answers, overall and per kind, with the description of the image ``shift`` places further on."""
@@ -148,14 +162,4 @@ def run(context: StageContext) -> None:
     metrics = {f"grounded/accuracy{k}": v for k, v in module.grounded_accuracy("val", 0).items()}
     metrics |= {f"blind/accuracy{k}": v for k, v in module.grounded_accuracy("val", 1).items()}
     (context.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    positions, supervised, flops = module.counts.tolist()
-    total, trainable = count_parameters(module.llm)
-    Ledger(
-        examples_text=config.steps * config.batch,
-        supervised_text_tokens=int(supervised),
-        positions=int(positions),
-        flops=flops,
-        params_total=total,
-        params_trainable=trainable,
-        steps=config.steps,
-    ).write(context.out)
+    module.ledger().write(context.out)

@@ -61,6 +61,22 @@ class PixelTraining(StageModule):
     def loss(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Any]]:
         return self.decoder.loss(batch["features"], batch["images"], step_generator(self.seed, step))
 
+    def ledger(self) -> Ledger:
+        """Training costs three forward passes an image; the features cost one of the encoder for each image."""
+        steps, encoder = int(self.settings.steps), self.encoder[0]
+        seen = steps * int(self.settings.batch)
+        total, trainable = count_parameters(self.decoder)
+        one = self.features[:1], self.images[:1], step_generator(self.seed, 0)
+        flops = 3 * seen * forward_flops(self.decoder.loss, *one)
+        flops += len(self.images) * forward_flops(encoder, self.images[:1])
+        return Ledger(
+            positions=seen * encoder.num_patches,
+            flops=flops,
+            params_total=total,
+            params_trainable=trainable,
+            steps=steps,
+        )
+
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
         """The ceilings, on images decoded from real features: PSNR, the corpus' judge, and the encoder's cosine."""
@@ -86,14 +102,4 @@ def run(context: StageContext) -> None:
     save_weights(context.out / "decoder.safetensors", module.decoder)
     write_json(context.out / "config.json", {"decoder": module.options})
     write_json(context.out / "metrics.json", module.validate(steps))
-    seen = steps * int(config.batch)
-    total, trainable = count_parameters(module.decoder)
-    flops = (
-        3
-        * seen
-        * forward_flops(module.decoder.loss, module.features[:1], module.images[:1], step_generator(context.seed, 0))
-    )
-    flops += len(module.images) * forward_flops(encoder, module.images[:1])
-    Ledger(
-        positions=seen * encoder.num_patches, flops=flops, params_total=total, params_trainable=trainable, steps=steps
-    ).write(context.out)
+    module.ledger().write(context.out)

@@ -252,10 +252,10 @@ def run(context: StageContext) -> None:
     module.encode_all(module.features, module.keys).save(context.out / "tokens-train.safetensors")
     images = load_images(corpus, "val")
     module.encode_all(load_features(encoder, images), image_keys(images)).save(context.out / "tokens-val.safetensors")
-    _ledger(module, encoder, len(images)).write(context.out)
+    training_ledger(module, encoder, len(images)).write(context.out)
 
 
-def _ledger(module: TokenizerTraining, encoder: vision.VisionEncoder, val_images: int) -> Ledger:
+def training_ledger(module: TokenizerTraining, encoder: vision.VisionEncoder, val_images: int) -> Ledger:
     """Training costs three forward passes a step; caching the features costs one of the encoder for each image.
 
     Passes are counted on a batch of each phase: from where the selector stands still, kept rows are packed.

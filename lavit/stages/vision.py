@@ -92,6 +92,19 @@ class VisionTraining(StageModule):
         noise_BNC = torch.randn(features_BNC.shape, generator=step_generator(self.seed, step))
         return features_BNC + self.settings.feature_noise * spread_C * noise_BNC
 
+    def ledger(self) -> Ledger:
+        """Training costs three forward passes of the encoder an image; the heads are not counted."""
+        steps = int(self.settings.steps)
+        seen = steps * int(self.settings.batch)
+        total, trainable = count_parameters(self)
+        return Ledger(
+            positions=seen * self.encoder.num_patches,
+            flops=3 * seen * forward_flops(self.encoder, self.images[:1]),
+            params_total=total,
+            params_trainable=trainable,
+            steps=steps,
+        )
+
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, float]:
         """Probe accuracy (all labels of a patch right) on object patches, and PSNR of the linear pixel head."""
@@ -130,9 +143,4 @@ def run(context: StageContext) -> None:
     options = plain(config.encoder) | {"image_size": corpus.image_size}
     write_json(context.out / "config.json", {"encoder": options, "labels": module.labels})
     write_json(context.out / "metrics.json", module.validate(steps))
-    seen = steps * int(config.batch)
-    total, trainable = count_parameters(module)
-    flops = 3 * seen * forward_flops(encoder, module.images[:1])
-    Ledger(
-        positions=seen * encoder.num_patches, flops=flops, params_total=total, params_trainable=trainable, steps=steps
-    ).write(context.out)
+    module.ledger().write(context.out)

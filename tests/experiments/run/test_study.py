@@ -15,9 +15,10 @@ import pytest
 from fake_study import CONF, fork, plan_tiny
 
 from experiments.attempts import attempts as attempts_of
+from experiments.batch_pool import BatchPool
 from experiments.collect import collect, write_runs
 from experiments.confounds import differing, find_confounds
-from experiments.driver import failure_text, run_jobs, run_waves, show_report
+from experiments.driver import failure_text, run_jobs, show_report
 from experiments.job import run_stage
 from experiments.launch import HerePool
 from experiments.metrics_table import metrics_table
@@ -79,7 +80,7 @@ def test_batches_of_any_launcher_give_the_same_as_the_graph(plan, tmp_path):
         for request in requests:
             run_stage(request)
 
-    launch = run_waves(plan("study.until=pretrain"), batch)
+    launch = run_jobs(plan("study.until=pretrain"), BatchPool(batch))
     assert launch.ok
     assert launch.ran == len(launch.plan.jobs)
 
@@ -98,7 +99,7 @@ def test_a_launcher_that_raises_loses_nothing_that_was_finished(plan, capsys):
         if any(request.parent.name == doomed for request in requests):
             raise RuntimeError("a node went away")
 
-    launch = run_waves(wanted, batch)
+    launch = run_jobs(wanted, BatchPool(batch))
     assert [outcome.status for outcome in launch.outcomes.values()].count("ran") == 7
     assert sent.count(doomed) == 3
     assert max(sent.count(name) for name in sent if name != doomed) == 1
