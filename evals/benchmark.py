@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from evals.choose import Indices, choose_examples, choose_partners
 from evals.errors import EvaluationError
 from evals.records import Record
 from evals.sitting import Sitting
-from lavit.data.protocol import Corpus
+from lavit.data.protocol import Corpus, Examples
 
 if TYPE_CHECKING:
     from lavit.model.protocol import VisionLanguageModel
@@ -108,7 +109,7 @@ class Benchmark(ABC):
 
     # What a benchmark says of itself
 
-    def obstacle(self, model: VisionLanguageModel, corpus: Corpus) -> str | None:
+    def obstacle(self, model: VisionLanguageModel, corpus: Examples) -> str | None:
         """Why the benchmark means nothing for this model or corpus; ``None`` where it can be run."""
         return None
 
@@ -122,7 +123,25 @@ class Benchmark(ABC):
 
     # Examples
 
-    def examples(self, corpus: Corpus) -> Indices:
+    def source(self, corpus: Corpus | None, root: Path | None, image_size: int) -> Examples:
+        """Where the examples are from: the corpus that arms were trained on, unless the benchmark has files of its own.
+
+        Args:
+            corpus: of the arm's ``data``; None for a checkpoint that comes without one.
+            root: ``data.root``, the folder of datasets, where it is set.
+            image_size: side in pixels of the images that the model reads.
+
+        Raises:
+            EvaluationError: there is none, or its files are not as they should be.
+        """
+        if corpus is None:
+            raise EvaluationError(
+                f"suite.benchmarks.{self.name} asks about the corpus that an arm was trained on; this model has none.",
+                "Name the corpus (data=world), or take a suite of datasets (suite=paper).",
+            )
+        return corpus
+
+    def examples(self, corpus: Examples) -> Indices:
         """Corpus indices in evaluation order: the same for every arm and seed."""
         chosen = choose_examples(corpus.size(self.split), self.count)
         if chosen.size == 0:
@@ -133,7 +152,7 @@ class Benchmark(ABC):
             )
         return chosen
 
-    def examples_of(self, control: str, corpus: Corpus) -> Indices:
+    def examples_of(self, control: str, corpus: Examples) -> Indices:
         """The examples of one control: a prefix of all."""
         chosen = self.examples(corpus)
         return chosen if control == REAL else chosen[: self.controls[control]]
@@ -143,7 +162,7 @@ class Benchmark(ABC):
         asked = [name for name in self.known_controls if name not in self.derived_controls]
         return [REAL, *(name for name in asked if self.controls.get(name, 0) != 0)]
 
-    def batches(self, corpus: Corpus) -> Iterator[Batch]:
+    def batches(self, corpus: Examples) -> Iterator[Batch]:
         """All batches of all passes, always the same ones in the same order.
 
         A shuffled batch is made by its images, not by its questions: it shows the images of the real batch of

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from evals.pictures import save_picture
 from evals.records import Record, load_part, replace_file, save_part, save_records
 from evals.sitting import Sitting
 from lavit.build import build
-from lavit.data.protocol import Corpus
+from lavit.data.protocol import Corpus, Examples
 
 if TYPE_CHECKING:
     from lavit.model.protocol import VisionLanguageModel
@@ -78,11 +78,13 @@ def build_suite(node: Mapping[str, Any]) -> list[Benchmark]:
 
 def evaluate(
     model: VisionLanguageModel,
-    corpus: Corpus,
+    corpus: Corpus | None,
     suite: list[Benchmark],
     out: Path,
     seed: int = 0,
     progress: Progress | None = None,
+    root: Path | None = None,
+    image_size: int | None = None,
 ) -> Result:
     """Run a suite on a model and write everything that a report needs into ``out``.
 
@@ -92,28 +94,33 @@ def evaluate(
 
     Args:
         model: the model under test.
-        corpus: where the examples are from.
+        corpus: where the examples are from of benchmarks that have no files of their own.
         suite: from :func:`build_suite`.
         out: the folder to fill; parts of an earlier attempt in it are used.
         seed: the run's seed, for drawing.
         progress: called as ``progress(batches done, batches in all, metrics so far)``.
+        root: ``data.root``, the folder of datasets.
+        image_size: side in pixels of the images that the model reads; the corpus's where None.
 
     Raises:
         EvaluationError: a benchmark has no examples, or its records are incomplete or inconsistent.
     """
     result = Result()
-    sitting = Sitting(model, corpus, seed, out)
+    side = image_size or (corpus.image_size if corpus else 224)
+    sources = [benchmark.source(corpus, root, side) for benchmark in suite]  # all, before the first work starts
+    sittings = {id(source): Sitting(model, source, seed, out) for source in sources}
     parts = out / "resume"
-    _start_or_go_on(parts, suite, corpus, seed)
+    _start_or_go_on(parts, suite, sources, seed)
     runnable = []
-    for benchmark in suite:
-        obstacle = benchmark.obstacle(model, corpus)
+    for benchmark, source in zip(suite, sources, strict=True):
+        obstacle = benchmark.obstacle(model, source)
         if obstacle is None:
-            runnable.append((benchmark, list(benchmark.batches(corpus))))
+            runnable.append((benchmark, source, list(benchmark.batches(source))))
         else:
             result.skipped[benchmark.name] = obstacle
-    total, done = sum(len(batches) for _, batches in runnable), 0
-    for benchmark, batches in runnable:
+    total, done = sum(len(batches) for *_, batches in runnable), 0
+    for benchmark, source, batches in runnable:
+        sitting = sittings[id(source)]
         answers: list[Record] = []
         for batch in batches:
             answers += _ask_once(parts / benchmark.name, benchmark, batch, sitting)
@@ -138,7 +145,7 @@ def evaluate(
     write_json(out / "metrics.json", result.metrics)
     write_json(out / "skipped.json", result.skipped)
     write_json(out / "protocol.json", result.protocol)
-    _save_images(out / "images", [benchmark for benchmark, _ in runnable], corpus)
+    _save_images(out / "images", [(benchmark, source) for benchmark, source, _ in runnable])
     if progress is not None:
         progress(total, total, dict(result.metrics))
     return result
@@ -169,11 +176,11 @@ def leave_ledger(context: StageContext, result: Result) -> None:
     write_json(context.out / "ledger.json", ledger)
 
 
-def _start_or_go_on(parts: Path, suite: list[Benchmark], corpus: Corpus, seed: int) -> None:
+def _start_or_go_on(parts: Path, suite: list[Benchmark], sources: Sequence[Examples], seed: int) -> None:
     """Keep earlier parts only if they were made under this very protocol."""
     plan = {
         "suite": {benchmark.name: benchmark.settings() for benchmark in suite},
-        "corpus": corpus.describe(),
+        "corpora": [source.describe() for source in sources],
         "seed": seed,
     }
     text = json.dumps(plan, sort_keys=True, default=str)
@@ -224,10 +231,10 @@ def _describe(benchmark: Benchmark, records: list[Record]) -> dict[str, Any]:
     }
 
 
-def _save_images(folder: Path, suite: list[Benchmark], corpus: Corpus) -> None:
+def _save_images(folder: Path, suite: list[tuple[Benchmark, Examples]]) -> None:
     """The first evaluated images of each benchmark; evaluation orders share a prefix, so that there are
     few."""
-    for benchmark in suite:
+    for benchmark, corpus in suite:
         chosen = benchmark.examples(corpus)[:_PICTURES]
         missing = np.array([index for index in chosen if not (folder / f"{benchmark.image_id(index)}.png").exists()])
         if missing.size:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from evals.choose import Indices
 from evals.pictures import save_picture
-from lavit.data.protocol import Corpus
+from lavit.data.protocol import Examples
 
 if TYPE_CHECKING:
     from lavit.model.protocol import VisionLanguageModel, Visual
@@ -32,7 +32,7 @@ class Sitting:
         out: folder of the evaluation; pictures go to ``samples/`` in it.
     """
 
-    def __init__(self, model: VisionLanguageModel, corpus: Corpus, seed: int, out: Path):
+    def __init__(self, model: VisionLanguageModel, corpus: Examples, seed: int, out: Path):
         self.model, self.corpus, self.seed, self.out = model, corpus, seed, out
         self._visuals: OrderedDict[tuple[str, bytes], Visual] = OrderedDict()
         self._features: dict[tuple[str, bytes], npt.NDArray] = {}

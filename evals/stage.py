@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas  # noqa: F401  (pyarrow loads it at its first use: here a fork server does so once for all jobs)
 
@@ -24,7 +25,10 @@ def run(context: StageContext) -> None:
     suite = build_suite(context.config.suite)
     corpus = lavit.data.build(context.config.data)
     model = lavit.model.load(context.inputs)
-    result = evaluate(model, corpus, suite, context.out, seed=context.seed, progress=context.progress)
+    root = context.config.data.get("root")
+    result = evaluate(
+        model, corpus, suite, context.out, context.seed, context.progress, Path(root).expanduser() if root else None
+    )
     points = score_curve([context.inputs[stage] / "validation.jsonl" for stage in ("pretrain", "cooldown")], corpus)
     lines = "".join(json.dumps(point) + "\n" for point in points)
     replace_file(context.out / "curve.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))

@@ -15,7 +15,7 @@ from evals.metrics.feature import standard_cosine
 from evals.metrics.pixels import psnr
 from evals.records import Record
 from evals.sitting import Sitting, array
-from lavit.data.protocol import Corpus
+from lavit.data.protocol import Examples
 from lavit.errors import LavitError
 from lavit.model.draw_settings import DrawSettings
 
@@ -71,7 +71,7 @@ class TextToImage(Benchmark):
             )
         self.draw = asdict(self._draw)  # part of the protocol
 
-    def obstacle(self, model: VisionLanguageModel, corpus: Corpus) -> str | None:
+    def obstacle(self, model: VisionLanguageModel, corpus: Examples) -> str | None:
         """An arm without a visual loss draws nothing."""
         if not model.makes_images:
             return "this arm has no visual loss and makes no images"

@@ -9,7 +9,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from evals.metrics.codes import correlate, count_codes
 from evals.metrics.pixels import psnr
 from evals.records import Record
 from evals.sitting import Sitting, array
+from lavit.data.protocol import Corpus
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,7 +70,7 @@ class TokenizerFidelity(Benchmark):
 
     def ask(self, batch: Batch, sitting: Sitting) -> Answers:
         """Take the images of one batch apart and put them together again."""
-        corpus = sitting.corpus
+        corpus = cast(Corpus, sitting.corpus)  # a tokenizer is looked at on what it was trained for
         images = corpus.images(self.split, batch.asked_B)
         report = {
             name: value if name == "codes" else array(value)
@@ -112,7 +113,7 @@ class TokenizerFidelity(Benchmark):
         self, report: Mapping[str, Any], images: npt.NDArray[np.uint8], batch: Batch, sitting: Sitting
     ) -> Iterator[_Score]:
         """The metrics of a batch, the primary one first."""
-        corpus = sitting.corpus
+        corpus = cast(Corpus, sitting.corpus)
         cosine_BN = report["cosine"].astype(np.float64)
         patch = corpus.image_size // round(cosine_BN.shape[1] ** 0.5)
         objects_BN = corpus.object_patches(self.split, batch.asked_B, patch)

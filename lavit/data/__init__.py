@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from lavit.data.protocol import Corpus, Question, Scene, SceneJudge, SceneObject
+from lavit.data.protocol import Corpus, Examples, Question, Scene, SceneJudge, SceneObject
 
-__all__ = ["Corpus", "Question", "Scene", "SceneJudge", "SceneObject", "build", "check", "fingerprint"]
+__all__ = ["Corpus", "Examples", "Question", "Scene", "SceneJudge", "SceneObject", "build", "check", "fingerprint"]
 
 
 def build(node: Mapping[str, Any]) -> Corpus:
     """The corpus that a config node names by its ``_target_``.
+
+    The node's ``root`` is not the corpus's: it is where benchmarks with files of their own find them.
 
     Raises:
         ValueError: no ``_target_``, or it does not take the node's keys.
         LavitError: the data itself is bad.
     """
     from lavit.build import build as build_node
+    from lavit.build import plain
 
-    corpus: Corpus = build_node(node)
+    corpus: Corpus = build_node({key: value for key, value in plain(node).items() if key != "root"})
     return corpus
 
 

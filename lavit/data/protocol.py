@@ -9,7 +9,8 @@ in any order and with repeats.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -28,7 +29,9 @@ class Question:
         kind: what is asked for, e.g. ``colour``; scores are reported per kind.
         text: the question, plain lower-case words.
         answer: the answer to learn.
-        answers: every answer that counts as right; holds ``answer``.
+        answers: every answer that counts as right, holding ``answer``; or, where a benchmark weighs them, one for each
+            person who was asked.
+        tags: what else the question's own file says of it, e.g. ``question_type``.
     """
 
     id: str
@@ -36,6 +39,7 @@ class Question:
     text: str
     answer: str
     answers: tuple[str, ...]
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +82,14 @@ class SceneJudge(Protocol):
 
 
 @runtime_checkable
-class Corpus(Protocol):
-    """Images with text, cut into splits that share no scene."""
+class Examples(Protocol):
+    """What can be asked about images: all that a benchmark needs of where its examples are from."""
 
     name: str
     image_size: int
-    channels: int
 
     def splits(self) -> list[str]:
-        """Names of the splits; ``train``, ``val`` and ``test`` always."""
+        """Names of the splits."""
         ...
 
     def size(self, split: str) -> int:
@@ -109,6 +112,21 @@ class Corpus(Protocol):
         """At most ``per_image`` questions an image; fewer asked for are the first of more."""
         ...
 
+    def scene_judge(self) -> SceneJudge | None:
+        """The exact judge of drawn scenes; None where generation is judged in feature space."""
+        ...
+
+    def describe(self) -> str:
+        """One line for the report: what its conclusions are conditional on."""
+        ...
+
+
+@runtime_checkable
+class Corpus(Examples, Protocol):
+    """Images with text to train on, cut into splits that share no scene: ``train``, ``val`` and ``test`` always."""
+
+    channels: int
+
     def documents(self, split: str, index_B: Index) -> list[str]:
         """One line of text-only training text for each index."""
         ...
@@ -127,12 +145,4 @@ class Corpus(Protocol):
 
     def complexity(self, split: str, index_B: Index) -> dict[str, NDArray[np.float64]]:
         """Arrays [B] that say how much an image holds, e.g. ``objects``, ``area``; empty where unknown."""
-        ...
-
-    def scene_judge(self) -> SceneJudge | None:
-        """The exact judge of drawn scenes; None where generation is judged in feature space."""
-        ...
-
-    def describe(self) -> str:
-        """One line for the report: what its conclusions are conditional on."""
         ...

@@ -1,0 +1,26 @@
+"""What scoring a file of predictions brings: totals, a record for each example, and what could not be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evals.records import Record
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The result of one ``lavit score`` call.
+
+    Attributes:
+        totals: name → number, or → {name: number}; unrounded, in the units of the official scorer. JSON-safe.
+        records: one for each example and metric.
+        fingerprint: how the numbers came about: metric and its version, tokenizer or protocol, files and their hashes.
+        missing: metric → why it was not computed, one sentence each that says what to do.
+    """
+
+    totals: Mapping[str, Any]
+    records: list[Record] = field(default_factory=list)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
