@@ -4,8 +4,9 @@ from pathlib import Path
 
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.protocol import Drawing, Part, Prompt, VisionLanguageModel, Visual
+from lavit.model.text_settings import TextSettings
 
-__all__ = ["DrawSettings", "Drawing", "Part", "Prompt", "VisionLanguageModel", "Visual", "load"]
+__all__ = ["DrawSettings", "Drawing", "Part", "Prompt", "TextSettings", "VisionLanguageModel", "Visual", "load"]
 
 
 def load(folders: dict[str, Path]) -> VisionLanguageModel:

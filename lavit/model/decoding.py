@@ -8,17 +8,21 @@ Shapes: B rows, T prompt positions, W width, L places.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, LlamaForCausalLM
+from transformers import DynamicCache, GenerationConfig, LlamaForCausalLM
 
 from lavit.errors import LavitError
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT
 from lavit.model.sampling import draw, forbid, guide
+from lavit.model.text_settings import TextSettings
 from lavit.sequences import Sequence, VisualStore
+
+BATCH = 256
 
 
 class Decoder:
@@ -75,22 +79,44 @@ def embed_prompt(model: LaVIT, prompt: Sequence, store: VisualStore | None) -> T
 
 @torch.no_grad()
 def generate_text(
-    model: LaVIT, prompts: list[Sequence], store: VisualStore | None, limit: int, eos: int
+    model: LaVIT, prompts: list[Sequence], store: VisualStore | None, settings: TextSettings, eos: int
 ) -> list[list[int]]:
-    """Greedy text after each prompt, without the end mark; at most ``limit`` tokens."""
-    decoder = Decoder(model, prompts, store)
-    ended = torch.zeros(len(prompts), dtype=torch.bool, device=decoder.hidden_BW.device)
-    written = []
-    for _ in range(limit):
-        ids_B = model.llm.lm_head(decoder.hidden_BW).argmax(-1)
-        ids_B = ids_B.masked_fill(ended, eos)
-        written.append(ids_B)
-        ended = ended | (ids_B == eos)
-        if bool(ended.all()):
-            break
-        decoder.step(model.embed_ids(ids_B))
-    rows = torch.stack(written, 1).tolist()
-    return [row[: row.index(eos)] if eos in row else row for row in rows]
+    """Text ids after each prompt, without the end mark."""
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
+    written: list[list[int]] = [[] for _ in prompts]
+    for first in range(0, len(prompts), BATCH):
+        chosen = order[first : first + BATCH]
+        rows = [embed_prompt(model, prompts[i], store) for i in chosen]
+        for i, ids in zip(chosen, _generate(model.llm, rows, settings, eos), strict=True):
+            written[i] = ids
+    return written
+
+
+def _generate(llm: LlamaForCausalLM, rows: list[Tensor], settings: TextSettings, eos: int) -> list[list[int]]:
+    x_BTW = pad_sequence([row.flip(0) for row in rows], batch_first=True).flip(1)
+    lengths = torch.tensor([len(row) for row in rows])
+    width = x_BTW.shape[1]
+    options: dict[str, Any] = {"do_sample": settings.temperature > 0}
+    if settings.temperature > 0:
+        options |= {"temperature": settings.temperature, "top_k": settings.top_k or 0, "top_p": settings.top_p}
+    if settings.beams > 1:
+        options |= {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping}
+    config = GenerationConfig(
+        num_beams=settings.beams,
+        min_new_tokens=settings.min_new,
+        max_new_tokens=settings.max_new,
+        eos_token_id=eos,
+        pad_token_id=eos,
+        **options,
+    )
+    with torch.random.fork_rng(devices=[x_BTW.device] if x_BTW.is_cuda else []):
+        torch.manual_seed(settings.seed)
+        out_BT: Tensor = llm.generate(  # type: ignore[misc, assignment]
+            inputs_embeds=x_BTW,
+            attention_mask=(torch.arange(width) >= (width - lengths)[:, None]).long().to(x_BTW.device),
+            generation_config=config,
+        )
+    return [row[: row.index(eos)] if eos in row else row for row in out_BT.tolist()]
 
 
 @torch.no_grad()

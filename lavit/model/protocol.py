@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from lavit.model.draw_settings import DrawSettings
+from lavit.model.text_settings import TextSettings
 
 if TYPE_CHECKING:  # who only asks a model things need not load torch
     from torch import Tensor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # who only asks a model things need not load torch
 Part = str | np.ndarray
 """A piece of a prompt: text, or an image as uint8 [H, W, 3]."""
 Prompt = str | Sequence[Part]
-"""What to draw: a text, or texts and images in the order in which they are read."""
+"""What a model reads: a text, or texts and images in the order in which they are read."""
 
 
 class Visual(Protocol):
@@ -55,20 +56,33 @@ class Drawing:
 
 
 class VisionLanguageModel(Protocol):
-    """A trained arm."""
+    """A trained arm.
+
+    Attributes:
+        makes_images: whether it can :meth:`draw`.
+        image_size: side in pixels of the images that it reads.
+    """
 
     makes_images: bool
+    image_size: int
 
     def encode(self, images: np.ndarray) -> Visual:
         """Visual tokens of uint8 images [B, H, W, 3]."""
         ...
 
-    def caption(self, visual: Visual | None, count: int) -> list[str]:
-        """One caption an image; without images (None), ``count`` captions of nothing."""
+    def caption(self, visual: Visual | None, count: int, settings: TextSettings | None = None) -> list[str]:
+        """One caption an image; without images (None), ``count`` captions of nothing.
+
+        Without settings they are written greedily, at most 48 tokens.
+        """
         ...
 
-    def answer(self, visual: Visual | None, questions: list[str]) -> list[str]:
-        """One answer a question; image i belongs to question i."""
+    def answer(self, visual: Visual | None, questions: list[str], settings: TextSettings | None = None) -> list[str]:
+        """One answer a question; image i belongs to question i. Without settings greedily, at most 6 tokens."""
+        ...
+
+    def complete(self, prompts: Sequence[Prompt], settings: TextSettings) -> list[str]:
+        """What follows each prompt, which is read as it is: texts and images (to be read) as they come."""
         ...
 
     def draw(self, prompts: Sequence[Prompt], seed: int, settings: DrawSettings) -> Drawing:

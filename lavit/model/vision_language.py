@@ -22,55 +22,22 @@ import lavit.tokenizer
 import lavit.vision
 from lavit.errors import LavitError
 from lavit.language import TextTokenizer
-from lavit.model.decoding import generate_images, generate_text
+from lavit.model.decoding import generate_images
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.encoded_images import EncodedImages, pack
 from lavit.model.lavit import LaVIT
 from lavit.model.protocol import Drawing, Part, Prompt, Visual
 from lavit.model.reranking import Reranker, best_rows, caption_likelihood
-from lavit.sequences import Sequence as TokenSequence
-from lavit.sequences import SequenceBuilder, VisualStore
+from lavit.model.text_settings import GREEDY_ANSWER, GREEDY_CAPTION, TextSettings
+from lavit.model.text_tasks import answer_questions, write_captions, write_texts
+from lavit.sequences import SequenceBuilder
+from lavit.sequences.assembly import Rows
 from lavit.tokenizer.selector import image_keys
 
 BATCH = 256
-CAPTION_LIMIT, ANSWER_LIMIT = 48, 6
 # Where the next token lies is drawn, a little sharper than the model believes (always the likeliest place crowds an
 # image); what lies there is then the likeliest code.
 DRAW = DrawSettings()
-
-
-Rows = list[tuple[int, int]]
-
-
-def write_captions(
-    model: LaVIT, builder: SequenceBuilder, store: VisualStore | None, rows: Rows | list[None]
-) -> list[str]:
-    """Greedy captions, in batches."""
-    prompts = [builder.caption(r, None) for r in rows]
-    texts: list[str] = []
-    for first in range(0, len(prompts), BATCH):
-        part = generate_text(model, prompts[first : first + BATCH], store, CAPTION_LIMIT, builder.text.eos)
-        texts += [builder.text.decode(ids) for ids in part]
-    return texts
-
-
-def answer_questions(
-    model: LaVIT,
-    builder: SequenceBuilder,
-    store: VisualStore | None,
-    rows: Rows | list[None],
-    questions: list[str],
-) -> list[str]:
-    """Greedy answers, in batches of similar length."""
-    prompts = [builder.questions(r, [(q, None)]) for r, q in zip(rows, questions, strict=True)]
-    order = np.argsort([len(p.ids) for p in prompts], kind="stable")
-    texts = [""] * len(prompts)
-    for first in range(0, len(prompts), BATCH):
-        chosen = order[first : first + BATCH]
-        part = generate_text(model, [prompts[i] for i in chosen], store, ANSWER_LIMIT, builder.text.eos)
-        for i, ids in zip(chosen, part, strict=True):
-            texts[i] = builder.text.decode(ids)
-    return texts
 
 
 class Arm:
@@ -86,7 +53,7 @@ class Arm:
     ):
         self.model, self.vision, self.tokenizer, self.pixels = model, vision, tokenizer, pixels
         self.builder = SequenceBuilder(text)
-        self.makes_images = model.head is not None
+        self.makes_images, self.image_size = model.head is not None, vision.image_size
 
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> EncodedImages:
@@ -99,22 +66,39 @@ class Arm:
         keys_B = image_keys((features_BNC * 2**16).round())  # random selection needs a number of each image
         return pack([self.tokenizer.tokens(features_BNC, keys_B=keys_B)])
 
-    def caption(self, visual: Visual | None, count: int) -> list[str]:
+    def caption(self, visual: Visual | None, count: int, settings: TextSettings | None = None) -> list[str]:
         """See the protocol."""
+        settings = settings or GREEDY_CAPTION
         if visual is None:
-            return write_captions(self.model, self.builder, None, [None]) * count
+            different = 1 if settings.temperature == 0 else count
+            texts = write_captions(self.model, self.builder, None, [None] * different, settings)
+            return texts * (count // different)
         assert isinstance(visual, EncodedImages)
-        return write_captions(self.model, self.builder, visual.store, visual.rows())
+        return write_captions(self.model, self.builder, visual.store, visual.rows(), settings)
 
-    def answer(self, visual: Visual | None, questions: list[str]) -> list[str]:
+    def answer(self, visual: Visual | None, questions: list[str], settings: TextSettings | None = None) -> list[str]:
         """See the protocol."""
+        settings = settings or GREEDY_ANSWER
         if visual is None:
-            different = sorted(set(questions))
-            texts = answer_questions(self.model, self.builder, None, [None] * len(different), different)
+            different = sorted(set(questions)) if settings.temperature == 0 else questions
+            texts = answer_questions(self.model, self.builder, None, [None] * len(different), different, settings)
+            if settings.temperature > 0:
+                return texts
             known = dict(zip(different, texts, strict=True))
             return [known[q] for q in questions]
         assert isinstance(visual, EncodedImages)
-        return answer_questions(self.model, self.builder, visual.store, visual.rows(), questions)
+        return answer_questions(self.model, self.builder, visual.store, visual.rows(), questions, settings)
+
+    @torch.no_grad()
+    def complete(self, prompts: Sequence[Prompt], settings: TextSettings) -> list[str]:
+        """See the protocol. Images are read as continuous features, as those of captions and questions are.
+
+        Raises:
+            LavitError: a part of a prompt is neither text nor an image.
+        """
+        parts, encoded = self._encode_parts(prompts)
+        sequences = [self.builder.interleaved(row, written=False) for row in parts]
+        return write_texts(self.model, self.builder, encoded.store if encoded else None, sequences, settings)
 
     @torch.no_grad()
     def draw(
@@ -136,7 +120,8 @@ class Arm:
             LavitError: a part of a prompt is neither text nor an image, or a setting that this arm cannot meet.
         """
         generator, k = torch.Generator().manual_seed(seed), settings.best_of
-        sequences, store = self._prompt_sequences(prompts)
+        parts, encoded = self._encode_parts(prompts)
+        sequences, store = [self.builder.drawing(row, None) for row in parts], encoded.store if encoded else None
         unprompted = self.builder.drawing([], None)
         images, tokens, features = [], [], []
         group = max(1, BATCH // k)
@@ -155,17 +140,13 @@ class Arm:
             features.append(decoded)
         return Drawing(np.concatenate(images), np.concatenate(tokens), torch.cat(features))
 
-    def _prompt_sequences(self, prompts: Sequence[Prompt]) -> tuple[list[TokenSequence], VisualStore | None]:
-        """The prompts up to the mark that starts the image to be drawn, and the images that they show."""
+    def _encode_parts(self, prompts: Sequence[Prompt]) -> tuple[list[list[str | Rows]], EncodedImages | None]:
+        """The parts of each prompt, images as their rows, and the images; equal ones are encoded each by itself."""
         split = [[prompt] if isinstance(prompt, str) else list(prompt) for prompt in prompts]
         shown = [check_image(part) for parts in split for part in parts if not isinstance(part, str)]
         encoded = self.encode(np.stack(shown)) if shown else None
         rows = iter(encoded.rows() if encoded else [])
-        written = [
-            self.builder.drawing([part if isinstance(part, str) else next(rows) for part in parts], None)
-            for parts in split
-        ]
-        return written, encoded.store if encoded else None
+        return [[part if isinstance(part, str) else next(rows) for part in parts] for parts in split], encoded
 
     @torch.no_grad()
     def reconstruct(self, images: np.ndarray) -> Drawing:

@@ -5,50 +5,16 @@ Shapes: B examples, S positions, D width of the LLM, V ids.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LlamaForCausalLM, LogitsProcessor, LogitsProcessorList
 
-from lavit.errors import LavitError
 from lavit.model.sampling import forbid
+from lavit.model.text_settings import TextSettings
 
 EOS = 2
-
-
-@dataclass(frozen=True)
-class TextSettings:
-    """How text is decoded.
-
-    Args:
-        beams: width of the beam search; 1: none.
-        min_new, max_new: fewest and most ids that are written, the end mark among them.
-        length_penalty: exponent of the length by which a beam's log-probability is divided; 0: their plain sum.
-        early_stopping: stop at the first ``beams`` finished beams, or only when none can get better.
-        temperature: of sampling; 0: none, the likeliest is taken.
-        top_k, top_p: of sampling. (The released code takes these and hands them to nobody.)
-
-    Raises:
-        LavitError: top-k or top-p without sampling, where they would do nothing.
-    """
-
-    beams: int
-    min_new: int
-    max_new: int
-    length_penalty: float = 1.0
-    early_stopping: bool = False
-    temperature: float = 0.0
-    top_k: int | None = None
-    top_p: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.temperature == 0 and (self.top_k is not None or self.top_p < 1):
-            raise LavitError(
-                f"top_k is {self.top_k} and top_p is {self.top_p}, but nothing is sampled at temperature 0",
-                "raise the temperature, or leave both at their defaults",
-            )
 
 
 CAPTION = TextSettings(beams=2, min_new=8, max_new=36)

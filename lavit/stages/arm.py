@@ -23,7 +23,7 @@ from lavit.errors import LavitError
 from lavit.language import TextTokenizer, load_llm
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.lavit import LaVIT, build_lavit
-from lavit.model.vision_language import answer_questions, write_captions
+from lavit.model.text_tasks import answer_questions, write_captions
 from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, buckets, collate, regroup
 from lavit.stages import processes
 from lavit.stages.context import StageContext

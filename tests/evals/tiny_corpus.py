@@ -171,13 +171,13 @@ class Oracle:
     def encode(self, images):
         return Visual([read(image) for image in images])
 
-    def caption(self, visual, count):
+    def caption(self, visual, count, settings=None):
         self._count()
         if visual is None:
             return ["a picture of a red square"] * count
         return [caption(scene) for scene in visual.scenes]
 
-    def answer(self, visual, questions):
+    def answer(self, visual, questions, settings=None):
         self._count()
         if visual is None:
             return ["2" if question.startswith("how") else "yes" for question in questions]
@@ -222,10 +222,10 @@ class Blind(Oracle):
     def encode(self, images):
         return Visual([Scene((), "black")] * len(images))
 
-    def caption(self, visual, count):
+    def caption(self, visual, count, settings=None):
         return super().caption(None, count)
 
-    def answer(self, visual, questions):
+    def answer(self, visual, questions, settings=None):
         return super().answer(None, questions)
 
 

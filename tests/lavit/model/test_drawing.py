@@ -15,6 +15,7 @@ from lavit.model.decoding import Decoder, embed_prompt, generate_images, generat
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT, build_lavit
 from lavit.model.reranking import best_rows
+from lavit.model.text_settings import TextSettings
 from lavit.model.vision_language import Arm
 from lavit.model.visual_head import ContinuousTarget, DiscreteTarget
 from lavit.sequences import SequenceBuilder, collate
@@ -192,7 +193,7 @@ def arm() -> Arm:
     def pixels(features_BNC: torch.Tensor) -> torch.Tensor:
         return features_BNC.view(-1, 3, 3, 1).expand(-1, -1, -1, 3) / 255
 
-    return Arm(MODELS["discrete", "place"], BUILDER.text, SimpleNamespace(), Cells(), pixels)  # type: ignore[arg-type]
+    return Arm(MODELS["discrete", "place"], BUILDER.text, SimpleNamespace(image_size=3), Cells(), pixels)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -252,8 +253,10 @@ def test_what_a_prompt_shows_is_read_in_training_and_never_predicted(arm: Arm, p
 def test_text_goes_on_after_texts_and_images(arm: Arm, pictures: np.ndarray) -> None:
     store = arm.encode(pictures).store
     prompts = [BUILDER.interleaved(["blue", store.rows(i), "red"], written=False) for i in range(2)]
-    together = generate_text(arm.model, prompts, store, 6, BUILDER.text.eos)
-    assert together == [generate_text(arm.model, [p], store, 6, BUILDER.text.eos)[0] for p in prompts]
+    together = generate_text(arm.model, prompts, store, TextSettings(max_new=6), BUILDER.text.eos)
+    assert together == [
+        generate_text(arm.model, [p], store, TextSettings(max_new=6), BUILDER.text.eos)[0] for p in prompts
+    ]
 
 
 def test_a_part_that_is_neither_text_nor_image_is_refused(arm: Arm) -> None:

@@ -7,6 +7,7 @@ from lavit.language import TextTokenizer, build_llm
 from lavit.model.decoding import generate_images, generate_text
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT, build_lavit, place_embeddings, weights_hash
+from lavit.model.text_settings import TextSettings
 from lavit.model.visual_head import ContinuousTarget, DiscreteTarget
 from lavit.sequences import SequenceBuilder, VisualStore, collate
 
@@ -119,8 +120,8 @@ def test_written_images_are_in_raster_order_and_end(
 def test_a_batch_writes_what_each_prompt_writes_alone(builder: SequenceBuilder, store: VisualStore) -> None:
     model = make(builder, DiscreteTarget)
     prompts = [builder.caption(store.rows(i), None) for i in range(4)]
-    together = generate_text(model, prompts, store, 8, builder.text.eos)
-    alone = [generate_text(model, [prompt], store, 8, builder.text.eos)[0] for prompt in prompts]
+    together = generate_text(model, prompts, store, TextSettings(max_new=8), builder.text.eos)
+    alone = [generate_text(model, [prompt], store, TextSettings(max_new=8), builder.text.eos)[0] for prompt in prompts]
     assert together == alone
     texts = [builder.generation(text, None) for text in ("a red circle", "blue")]
     both = generate_images(model, texts, GREEDY)
@@ -133,7 +134,7 @@ def test_a_batch_writes_what_each_prompt_writes_alone(builder: SequenceBuilder, 
 def test_decoding_with_a_cache_agrees_with_the_training_forward(builder: SequenceBuilder, store: VisualStore) -> None:
     model = make(builder, ContinuousTarget)
     prompt = builder.caption(store.rows(1), None)
-    written = generate_text(model, [prompt], store, 5, builder.text.eos)[0]
+    written = generate_text(model, [prompt], store, TextSettings(max_new=5), builder.text.eos)[0]
     full = collate([builder.caption(store.rows(1), None).text(written)])
     with torch.no_grad():
         logits = model.llm.lm_head(model.hidden(full, store))
