@@ -19,28 +19,41 @@ from evals.errors import EvaluationError
 from evals.metrics.tokenize import tokenize
 
 
-def score_captions(predictions: Sequence[str | None], references: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
-    """CIDEr of each predicted caption against its image's references.
+def cider(words: Sequence[str | None], references: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
+    """CIDEr of captions whose words are made already: joined by blanks, without punctuation.
 
     Args:
-        predictions: one caption an image; ``None`` where none was made. Such an image still counts in the
-            document frequencies.
+        words: one caption an image; ``None`` where none was made. Such an image still counts in the document
+            frequencies.
+        references: the images' references, in the same order, at least one each.
+
+    Returns:
+        float64 [B], NaN where the caption is ``None``. With a single image every score is 0: an n-gram that stands in
+        all documents says nothing.
+    """
+    if not references:
+        return np.zeros(0)
+    truth = {position: list(texts) for position, texts in enumerate(references)}
+    said = {position: [text or ""] for position, text in enumerate(words)}
+    _, scores = Cider().compute_score(truth, said)
+    missing_B = np.array([text is None for text in words])
+    return np.where(missing_B, np.nan, np.asarray(scores, dtype=np.float64))
+
+
+def score_captions(predictions: Sequence[str | None], references: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
+    """CIDEr of each predicted caption against its image's references, on words made without Java.
+
+    Args:
+        predictions: one caption an image; ``None`` where none was made, see :func:`cider`.
         references: the images' reference captions, in the same order.
 
     Returns:
-        float64 [B], NaN where the prediction is ``None``. With a single image every score is 0: an n-gram
-        that stands in all documents says nothing.
+        As :func:`cider`.
 
     Raises:
         EvaluationError: the lengths differ, or an image has no reference.
     """
-    if len(predictions) != len(references):
-        raise EvaluationError(f"{len(predictions)} captions for {len(references)} images with references")
-    bare = [position for position, texts in enumerate(references) if not texts]
-    if bare:
-        raise EvaluationError(f"CIDEr needs a reference for every image; there is none at positions {bare[:5]}")
-    if not references:
-        return np.zeros(0)
+    check_references(predictions, references)
     known: dict[str, str] = {}  # few distinct sentences make up a small world: split each only once
 
     def words(text: str) -> str:
@@ -48,8 +61,14 @@ def score_captions(predictions: Sequence[str | None], references: Sequence[Seque
             known[text] = tokenize(text)
         return known[text]
 
-    truth = {position: [words(text) for text in texts] for position, texts in enumerate(references)}
-    said = {position: [words(text or "")] for position, text in enumerate(predictions)}
-    _, scores = Cider().compute_score(truth, said)
-    missing_B = np.array([text is None for text in predictions])
-    return np.where(missing_B, np.nan, np.asarray(scores, dtype=np.float64))
+    truth = [[words(text) for text in texts] for texts in references]
+    return cider([None if text is None else words(text) for text in predictions], truth)
+
+
+def check_references(predictions: Sequence[str | None], references: Sequence[Sequence[str]]) -> None:
+    """Raises EvaluationError if the lengths differ, or an image has no reference."""
+    if len(predictions) != len(references):
+        raise EvaluationError(f"{len(predictions)} captions for {len(references)} images with references")
+    bare = [position for position, texts in enumerate(references) if not texts]
+    if bare:
+        raise EvaluationError(f"CIDEr needs a reference for every image; there is none at positions {bare[:5]}")

@@ -9,6 +9,7 @@ why the result of an evaluation says which of the two was used (:data:`NAME`).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 NAME = "ptb-python-1"
 """Which tokenizer made the words; part of the protocol that an evaluation reports."""
@@ -54,6 +55,18 @@ _FUSED = {
 _FUSED_WORD = re.compile(r"\b(" + "|".join(_FUSED) + r")\b")
 
 
+_LINE_BREAK = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+
+
+def one_line(text: str) -> str:
+    """``text`` with a blank for each line break of any kind, and "?" for half a surrogate pair, which no file can hold.
+
+    Both tokenizers see captions like this; the official scorer does so for a plain line feed only, and gets out of step
+    at the others.
+    """
+    return _LINE_BREAK.sub(" ", text).encode("utf-8", "replace").decode("utf-8")
+
+
 def split_words(text: str) -> list[str]:
     """Lower-case ``text`` and split it into Treebank tokens, punctuation still in.
 
@@ -79,3 +92,9 @@ def _write(token: str) -> str:
 def tokenize(text: str) -> str:
     """Return the words that count for a caption score, joined by single blanks; "" where none is left."""
     return " ".join(word for word in split_words(text) if word not in PUNCTUATION)
+
+
+def tokenize_all(texts: Sequence[str]) -> list[str]:
+    """:func:`tokenize` of each text; the same text is split only once."""
+    known = {text: tokenize(text) for text in dict.fromkeys(texts)}
+    return [known[text] for text in texts]
