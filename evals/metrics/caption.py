@@ -114,7 +114,11 @@ def score_set(
 
 @functools.lru_cache(maxsize=8)
 def _score(
-    predictions: tuple[str | None, ...], references: Texts, metrics: tuple[str, ...], tokenizer: str, models: Path | None
+    predictions: tuple[str | None, ...],
+    references: Texts,
+    metrics: tuple[str, ...],
+    tokenizer: str,
+    models: Path | None,
 ) -> CaptionScores:
     truth = _split(references, tokenizer)
     made = np.array([text is not None for text in predictions])

@@ -1,9 +1,10 @@
 """METEOR 1.5 (Denkowski and Lavie 2014) by its authors' Java program, which pycocoevalcap ships.
 
-The scores are pycocoevalcap's: the same program, options and exchange of lines. The wrapper is our own, since that one
-can hang for ever: a line break inside a caption puts it out of step, what the program says on its error channel is never
-read, and a lock that stays held stops the interpreter from ending. Here every line is made one line before it is sent, writing
-and reading have a thread each, a program that falls silent is killed, and what it complained about is in the error.
+The scores are pycocoevalcap's: the same program, options and exchange of lines. The wrapper is our own, since that
+one can hang for ever: a line break inside a caption puts it out of step, what the program says on its error channel is
+never read, and a lock that stays held stops the interpreter from ending. Here every line is made one line before it is
+sent, writing and reading have a thread each, a program that falls silent is killed, and what it complained about is in
+the error.
 
 The score of a set is METEOR's own, of the set's summed statistics, and not the mean over its captions.
 """
@@ -71,7 +72,7 @@ class _Exchange:
 
     def __init__(self, command: list[str], silence: float):
         self._silence = silence
-        self._complaints = tempfile.TemporaryFile()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the program
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, cwd=tempfile.gettempdir()
         )

@@ -1,8 +1,8 @@
 """SPICE (Anderson et al. 2016) by its authors' Java program, which pycocoevalcap ships without the models it needs.
 
-Those are the two jars of Stanford CoreNLP 3.6.0. pycocoevalcap downloads them when they are missing; here they are only
-ever looked for: in the folder that the caller names, in that of ``LAVIT_SPICE_JARS``, and where pycocoevalcap puts them.
-Nothing is written beside the program: what it reads and writes lies in a folder for temporary files, without a cache.
+Those are the two jars of Stanford CoreNLP 3.6.0. pycocoevalcap downloads them when they are missing; here they are
+only ever looked for: in the folder that the caller names, in that of ``LAVIT_SPICE_JARS``, and where pycocoevalcap puts
+them. Nothing is written beside the program: what it reads and writes lies in a folder for temporary files, without a cache.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def find_models(folder: Path | None = None) -> tuple[list[Path], str]:
     missing = [path.name for path in found if not path.is_file()]
     if not missing:
         return [path.resolve() for path in found], ""
-    how = f"unpack {' and '.join(MODELS)} of {PAGE} into a folder and name it by {VARIABLE} or --spice-models"
+    how = f"put what is missing, out of {PAGE}, there or into a folder named by {VARIABLE} or --spice-models"
     return [], f"{place} holds no {' and no '.join(missing)}: {how}"
 
 
