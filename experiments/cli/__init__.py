@@ -22,6 +22,7 @@ COMMANDS = {
     "sync": ("sync", "bring MLflow up to date with the store"),
     "diff": ("diff", "what tells two arms apart: config, code, costs, metrics with test, examples that flipped"),
     "gc": ("gc", "remove what no study needs from the store, after asking"),
+    "score": ("score", "score predictions that anyone made, by the official rules, without a model"),
     "import-official": ("import_official", "bring LaVIT's released weights into this suite's format"),
 }
 
