@@ -1,0 +1,101 @@
+"""CLIP features of images and texts, from a local folder in the layout of transformers.
+
+Suffixes: B images or texts, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from evals.errors import EvaluationError
+from evals.features.extractor import Floats, Picture
+from evals.features.weights import content_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PAGE = "https://huggingface.co/openai/clip-vit-large-patch14-336 (or clip-vit-base-patch32, CLIPScore's own)"
+
+
+class ClipFeatures:
+    """A CLIP model as transformers saves it: ``config.json``, ``model.safetensors``, tokenizer and image processor.
+
+    Args:
+        folder: the local folder; nothing is downloaded.
+        squash: bring images to the model's square without regard to their shape, bicubic and without antialiasing, as
+            CMMD does; otherwise as the model's own image processor does (CLIPScore).
+        device: where to compute.
+
+    Raises:
+        EvaluationError: the folder is not there or not complete.
+    """
+
+    label = "CLIP"
+
+    def __init__(self, folder: Path, squash: bool = False, device: str = "cpu"):
+        from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+
+        self._folder, self.squash, self.device = Path(folder).expanduser(), squash, device
+        if not self._folder.is_dir():
+            raise EvaluationError(f"There is no folder {self._folder} with a CLIP model.", f"Download {PAGE}.")
+        local = {"local_files_only": True}
+        try:
+            self._model = CLIPModel.from_pretrained(self._folder, use_safetensors=True, **local).to(device).eval()
+            self._tokenizer = AutoTokenizer.from_pretrained(self._folder, **local)
+            self._processor = AutoImageProcessor.from_pretrained(self._folder, use_fast=False, **local)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise EvaluationError(
+                f"{self._folder} holds no CLIP model that transformers can read: {first}",
+                f"It needs config.json, model.safetensors, the tokenizer's files and preprocessor_config.json of {PAGE}.",
+            ) from error
+        self._sha256 = content_hash(self._folder)
+
+    @property
+    def fingerprint(self) -> Mapping[str, Any]:
+        """Model, preparation of images and a hash of the folder's files."""
+        vision = self._model.config.vision_config
+        name = f"CLIP ViT patch {vision.patch_size} at {vision.image_size}, width {vision.hidden_size}"
+        return {"extractor": name, "squash": self.squash, "weights_sha256": self._sha256}
+
+    @torch.no_grad()
+    def images(self, pictures: Sequence[Picture]) -> Floats:
+        """Projected features [B, D] of uint8 pictures [H, W, 3], at length 1."""
+        side = self._model.config.vision_config.image_size
+        if self.squash:
+            squashed = [_squash(picture, side) for picture in pictures]
+            prepared = self._processor(
+                squashed, do_resize=False, do_center_crop=False, do_rescale=False, return_tensors="pt"
+            )
+        else:
+            prepared = self._processor(list(pictures), return_tensors="pt")
+        pixels_B3HW = prepared["pixel_values"].to(self.device)
+        pooled_BC = self._model.vision_model(pixel_values=pixels_B3HW).pooler_output
+        return _unit(self._model.visual_projection(pooled_BC))
+
+    @torch.no_grad()
+    def texts(self, texts: Sequence[str]) -> Floats:
+        """Projected features [B, D] of texts, cut off at the model's length, at length 1."""
+        length = self._model.config.text_config.max_position_embeddings
+        tokens = self._tokenizer(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt")
+        mask = tokens["attention_mask"].to(self.device)
+        pooled_BC = self._model.text_model(tokens["input_ids"].to(self.device), attention_mask=mask).pooler_output
+        return _unit(self._model.text_projection(pooled_BC))
+
+
+def _squash(picture: Picture, side: int) -> np.ndarray:
+    """Pixels [side, side, 3] in 0 … 1."""
+    pixels_1CHW = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
+    squashed = functional.interpolate(pixels_1CHW, (side, side), mode="bicubic", align_corners=False)
+    return squashed[0].permute(1, 2, 0).numpy()
+
+
+def _unit(rows_BD: Tensor) -> Floats:
+    features: Floats = functional.normalize(rows_BD.float(), dim=-1).cpu().numpy()
+    return features
