@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from evals.errors import EvaluationError
+
+_WHOLE = "Is it whole? Copy or download it again."
 
 
 def read_bytes(path: Path) -> bytes:
@@ -22,8 +25,8 @@ def read_bytes(path: Path) -> bytes:
         return gzip.decompress(data) if path.suffix == ".gz" else data
     except FileNotFoundError:
         raise EvaluationError(f"{path}: there is no such file.", "Check the path.") from None
-    except (OSError, EOFError) as error:
-        raise EvaluationError(f"{path} cannot be read: {error}.", "Is it whole? Copy or download it again.") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise EvaluationError(f"{path} cannot be read: {error}.", _WHOLE) from error
 
 
 def read_text(path: Path) -> str:
@@ -32,10 +35,11 @@ def read_text(path: Path) -> str:
     Raises:
         EvaluationError: see :func:`read_bytes`; or it is not UTF-8.
     """
+    data = read_bytes(path)
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = read_bytes(path)[: error.start].count(b"\n") + 1
+        line = data[: error.start].count(b"\n") + 1
         raise EvaluationError(f"{path}: line {line} is not UTF-8 ({error.reason}).", "Convert it to UTF-8.") from error
 
 
@@ -50,9 +54,10 @@ def read_json(path: Path) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise EvaluationError(
-            f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
-            "Is it whole? Copy or download it again.",
+            f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.", _WHOLE
         ) from error
+    except RecursionError as error:
+        raise EvaluationError(f"{path} is not an annotation file: it is nested too deeply.", _WHOLE) from error
 
 
 def read_jsonl(path: Path) -> list[tuple[int, Any]]:
@@ -62,7 +67,8 @@ def read_jsonl(path: Path) -> list[tuple[int, Any]]:
         EvaluationError: see :func:`read_text`; or a line is not JSON.
     """
     rows = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    # Not splitlines(): that also cuts at characters which JSON allows within a string, such as U+2028.
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             try:
                 rows.append((number, json.loads(line)))
@@ -83,8 +89,9 @@ def field_of(row: Any, name: str, kind: type | tuple[type, ...], path: Path, whe
     if not isinstance(row, dict):
         raise EvaluationError(f"{path}: {where} is {type(row).__name__}, not an object.", "See docs/benchmarks.md.")
     value = row.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):  # True is an int to Python
+        wanted = " or ".join(k.__name__ for k in kinds)
         found = f"is {type(value).__name__}" if name in row else "is missing"
         raise EvaluationError(f"{path}: {where}: {name!r} {found}, not {wanted}.", "See docs/benchmarks.md.")
     return value
