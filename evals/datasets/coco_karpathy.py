@@ -19,7 +19,9 @@ class CocoKarpathy(KarpathySplits):
     name = "coco_karpathy"
     title = "COCO captions (Karpathy splits)"
     folder = "coco"
-    page = "https://cs.stanford.edu/people/karpathy/deepimagesent/ (captions), https://cocodataset.org/#download (images)"
+    page = (
+        "https://cs.stanford.edu/people/karpathy/deepimagesent/ (captions), https://cocodataset.org/#download (images)"
+    )
     layout = """\
   coco/dataset_coco.json    from caption_datasets.zip
   coco/val2014/             the 2014 validation images: COCO_val2014_000000391895.jpg, ...
