@@ -47,17 +47,27 @@ def read_json(path: Path) -> Any:
     """A JSON file.
 
     Raises:
-        EvaluationError: see :func:`read_text`; or it is not JSON, with line and column.
+        EvaluationError: see :func:`read_text`; or it is not JSON, with line and column; or an object has a key twice.
     """
     text = read_text(path)
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except KeyError as error:
+        raise EvaluationError(f"{path}: {error.args[0]!r} stands twice in one object.", "Keep one of the two.") from None
     except json.JSONDecodeError as error:
         raise EvaluationError(
             f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.", _WHOLE
         ) from error
     except RecursionError as error:
         raise EvaluationError(f"{path} is not an annotation file: it is nested too deeply.", _WHOLE) from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise KeyError(next(name for place, name in enumerate(names) if name in names[:place]))
+    return found
 
 
 def read_jsonl(path: Path) -> list[tuple[int, Any]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 NAME = "vqa-accuracy-1"
 """Version of these rules; with the protocol's name it is part of an evaluation's fingerprint."""
@@ -83,17 +84,20 @@ def one_line(text: str) -> str:
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
+@lru_cache(maxsize=1 << 16)
 def normalise_official(text: str) -> str:
     """The normal form of the VQA challenge."""
     return normalise_words(strip_punctuation(one_line(text)))
 
 
+@lru_cache(maxsize=1 << 16)
 def normalise_evalai(text: str) -> str:
     """The normal form of the EvalAI servers: commas and question marks are deleted, ``'s`` is split off, then as ever."""
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     return normalise_official(text)
 
 
+@lru_cache(maxsize=1 << 16)
 def normalise_vizwiz(text: str) -> str:
     """The normal form of the VizWiz challenge: the official one with VizWiz's own table of contractions."""
     return normalise_words(strip_punctuation(one_line(text)), _MENDED_VIZWIZ)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from evals.records import Record
@@ -24,3 +26,8 @@ class Scored:
     records: list[Record] = field(default_factory=list)
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def hashes(*paths: Path | None) -> dict[str, str]:
+    """File name → the first 12 digits of its SHA-256, of the files that were given."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in paths if path is not None}
