@@ -53,7 +53,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_without_repeats)
     except KeyError as error:
-        raise EvaluationError(f"{path}: {error.args[0]!r} stands twice in one object.", "Keep one of the two.") from None
+        raise EvaluationError(
+            f"{path}: {error.args[0]!r} stands twice in one object.", "Keep one of the two."
+        ) from None
     except json.JSONDecodeError as error:
         raise EvaluationError(
             f"{path} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.", _WHOLE

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.datasets.reading import field_of, read_json, read_jsonl, read_text, refuse_duplicates
+from evals.datasets.reading import field_of, refuse_duplicates
+from evals.datasets.rows import read_any
 from evals.datasets.vqa_files import identity
 from evals.errors import EvaluationError
-
-
-def read_any(path: Path) -> Any:
-    """A JSON file, or the list of rows of a JSON-lines file; which of the two, its text tells, not its name.
-
-    Raises:
-        EvaluationError: it is neither; names line and column.
-    """
-    lines = [line for line in read_text(path).splitlines() if line.strip()]
-    if not lines:
-        raise EvaluationError(f"{path} is empty.", "Was it written to the end?")
-    if lines[0].lstrip().startswith("{") and len(lines) > 1 and _is_json(lines[0]):
-        return [row for _, row in read_jsonl(path)]
-    return read_json(path)
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except json.JSONDecodeError:
-        return False
-    return True
 
 
 def read_predictions(path: Path, names: Sequence[str], fields: Sequence[str]) -> dict[str, str]:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from evals.datasets.reading import field_of
+from evals.datasets.rows import read_any
 from evals.datasets.vqa_files import Asked, read_asked, refuse_strangers
 from evals.errors import EvaluationError
 from evals.metrics import vqa_protocols
 from evals.metrics.answerability import answerability
 from evals.records import Record
-from evals.score.predictions import check_complete, read_any, read_predictions
+from evals.score.predictions import check_complete, read_predictions
 from evals.score.scored import Scored, hashes
 
 EXAMPLES = """\
@@ -37,8 +38,12 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--questions", type=Path, metavar="Q.json", help="the questions, where they have their own file")
-    parser.add_argument("--annotations", type=Path, metavar="A.json", help="the answers, or questions and answers in one")
+    parser.add_argument(
+        "--questions", type=Path, metavar="Q.json", help="questions, where they have their own file"
+    )
+    parser.add_argument(
+        "--annotations", type=Path, metavar="A.json", help="answers, or questions and answers in one"
+    )
     parser.add_argument("--predictions", type=Path, metavar="P.json", required=True)
     parser.add_argument(
         "--protocol",

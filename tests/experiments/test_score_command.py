@@ -42,6 +42,13 @@ def test_chatter_of_libraries_and_their_processes_leaves_stdout_clean(capfd: pyt
 
 
 def test_nested_totals_make_one_table() -> None:
-    lines = render(Scored({"overall": 50.0, "by_type": {"what": 1 / 3}, "count": 2}, [], {"metric": "m", "of": {"a": 1}}))
-    assert lines == ["overall         50.0000", "by_type", "  what           0.3333", "count                2", "",
-                     "metric: m", "of: a 1"]
+    totals = {"overall": 50.0, "by_type": {"what": 1 / 3}, "count": 2}
+    assert render(Scored(totals, [], {"metric": "m", "of": {"a": 1}})) == [
+        "overall       50.0000",
+        "by_type",
+        "  what         0.3333",
+        "count               2",
+        "",
+        "metric: m",
+        "of: a 1",
+    ]
