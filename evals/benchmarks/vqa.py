@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from evals.benchmark import REAL, SHUFFLED, VISION_OFF, Answers, Batch, Benchmark
+from evals.errors import EvaluationError
 from evals.metrics import vqa
 from evals.records import Record
 from evals.sitting import Sitting, count_tokens
+from lavit.build import locate
+from lavit.data.protocol import Question
+from lavit.model.text_settings import GREEDY_ANSWER, TextSettings
+
+PLACE = "{question}"
+"""Where the question stands in a prompt."""
 
 
 class QuestionAnswering(Benchmark):
@@ -22,37 +30,54 @@ class QuestionAnswering(Benchmark):
     accuracy of the most frequent answer to each kind, in this very set).
 
     Args:
-        per_image: questions an image; the corpus may have fewer.
+        per_image: questions an image; the corpus may have fewer. None: all of them.
+        prompt: what the model is asked, with ``{question}`` where the question stands; "": the question alone.
+        decode: how answers are written (:class:`lavit.model.text_settings.TextSettings`); the model's own way where
+            None.
+        postprocess: dotted path of a function from what was written to what is scored; records keep the former.
         further: see :class:`~evals.benchmark.Benchmark`; counts are counts of images.
+
+    Raises:
+        EvaluationError: a prompt without ``{question}``, or no function at ``postprocess``.
     """
 
     metric = "accuracy"
     known_controls = (VISION_OFF, SHUFFLED)
     protocol = vqa.NAME
 
-    def __init__(self, name: str, per_image: int = 6, **further: Any):
+    def __init__(
+        self,
+        name: str,
+        per_image: int | None = 6,
+        *,
+        prompt: str = "",
+        decode: Mapping[str, Any] | None = None,
+        postprocess: str | None = None,
+        **further: Any,
+    ):
         super().__init__(name, **further)
-        self.per_image = per_image
+        where = f"suite.benchmarks.{name}"
+        if prompt and PLACE not in prompt:
+            raise EvaluationError(f"{where}.prompt is {prompt!r}: the question stands nowhere.", f"Write {PLACE}.")
+        self.per_image, self.prompt, self.postprocess = per_image, prompt, postprocess
+        self.decode = None if decode is None else TextSettings.of(decode, GREEDY_ANSWER)
+        self._clean: Callable[[str], str] = locate(postprocess) if postprocess else str
+        if not callable(self._clean):
+            raise EvaluationError(f"{where}.postprocess: {postprocess} is no function.", "Name one of text to text.")
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that a result depends on; what is left to the model is not among it."""
+        found = super().settings()
+        found["decode"] = None if self.decode is None else dataclasses.asdict(self.decode)
+        return {name: v for name, v in found.items() if v or name not in ("prompt", "decode", "postprocess")}
 
     def ask(self, batch: Batch, sitting: Sitting) -> Answers:
         """Answer all questions about the images of one batch."""
-        questions = sitting.corpus.questions(self.split, batch.asked_B, self.per_image)
+        questions = sitting.corpus.questions(self.split, batch.asked_B, self.per_image)  # type: ignore[arg-type]
         row_Q = np.repeat(np.arange(len(questions)), [len(group) for group in questions])
         flat = [question for group in questions for question in group]
-        texts = [question.text for question in flat]
-        tokens: list[int | None] = [None] * len(flat)
-        if not flat:
-            answers: list[str] = []
-        elif batch.control == VISION_OFF:
-            # Without an image, equal questions are the same question: each is asked once.
-            distinct = list(dict.fromkeys(texts))
-            said = dict(zip(distinct, sitting.model.answer(None, distinct), strict=True))
-            answers = [said[text] for text in texts]
-        else:
-            visual = sitting.encode(self.split, batch.shown_B)
-            answers = sitting.model.answer(visual[row_Q], texts)
-            counts = count_tokens(visual)
-            tokens = [counts[row] for row in row_Q]
+        texts = [self.prompt.replace(PLACE, question.text) or question.text for question in flat]
+        answers, tokens = self.answer(batch, sitting, flat, texts, row_Q)
         records = [
             Record(
                 benchmark=self.name,
@@ -62,16 +87,54 @@ class QuestionAnswering(Benchmark):
                 example_id=question.id,
                 cluster_id=self.image_id(batch.asked_B[row]),
                 kind=question.kind,
-                prompt=question.text,
+                prompt=text,
                 prediction=answer,
-                references=tuple(dict.fromkeys([question.answer, *question.answers])),
-                score=float(vqa.is_right(answer, [question.answer, *question.answers])),
+                references=self.references(question),
+                aux=self.facts(question),
                 tokens=count,
                 order=int(batch.order_B[row]),
             )
-            for row, question, answer, count in zip(row_Q, flat, answers, tokens, strict=True)
+            for row, question, text, answer, count in zip(row_Q, flat, texts, answers, tokens, strict=True)
         ]
-        return Answers(records)
+        return Answers([self._score(record) for record in records])
+
+    def answer(
+        self, batch: Batch, sitting: Sitting, questions: Sequence[Question], texts: Sequence[str], row_Q: np.ndarray
+    ) -> tuple[list[str], list[int | None]]:
+        """What the model says to each text about image ``row_Q`` of the batch, and the visual tokens of that image.
+
+        Each image is encoded once, whatever the number of its questions.
+        """
+        if not texts:
+            return [], []
+        if batch.control == VISION_OFF:
+            # Without an image, equal questions are the same question: each is asked once.
+            distinct = list(dict.fromkeys(texts))
+            said = dict(zip(distinct, self.write(sitting, None, distinct), strict=True))
+            return [said[text] for text in texts], [None] * len(texts)
+        visual = sitting.encode(self.split, batch.shown_B)
+        counts = count_tokens(visual)
+        return self.write(sitting, visual[row_Q], list(texts)), [counts[row] for row in row_Q]
+
+    def write(self, sitting: Sitting, visual: Any, texts: list[str]) -> list[str]:
+        """One answer a text, written as ``decode`` says."""
+        model = sitting.model
+        return model.answer(visual, texts) if self.decode is None else model.answer(visual, texts, self.decode)
+
+    def references(self, question: Question) -> tuple[str, ...]:
+        """What is right: every accepted answer once, the one to learn first."""
+        return tuple(dict.fromkeys([question.answer, *question.answers]))
+
+    def facts(self, question: Question) -> dict[str, float]:
+        """Numbers about a question that its record is to hold."""
+        return {}
+
+    def judge(self, record: Record) -> float:
+        """Score of a record 0-1, from prediction, references and aux alone."""
+        return float(vqa.is_right(self._clean(record.prediction), record.references))
+
+    def _score(self, record: Record) -> Record:
+        return record.scored(self.judge(record))
 
     def summarise(self, records: Sequence[Record]) -> tuple[dict[str, float], dict[str, str]]:
         """Accuracy overall and per kind, balanced accuracy per kind, and the majority floors."""

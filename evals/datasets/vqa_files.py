@@ -219,7 +219,7 @@ def _pair(asked: list[Asked], questions: Path, answered: list[Asked], annotation
         question = by_id[row.id]
         if row.image and row.image != question.image:
             raise EvaluationError(
-                f"Question {row.id} is about image {question.image} in {questions}, about {row.image} in {annotations}.",
+                f"Question {row.id} is about image {question.image} in {questions}, but {row.image} in {annotations}.",
                 "Do the two files belong to the same split?",
             )
         paired.append(

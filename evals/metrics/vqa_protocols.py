@@ -92,7 +92,7 @@ def normalise_official(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def normalise_evalai(text: str) -> str:
-    """The normal form of the EvalAI servers: commas and question marks are deleted, ``'s`` is split off, then as ever."""
+    """The normal form of the EvalAI servers: commas and question marks go, ``'s`` is split off, then as ever."""
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     return normalise_official(text)
 

@@ -23,7 +23,7 @@ from evals.score.scored import Scored, hashes
 EXAMPLES = """\
 examples:
   lavit score scienceqa --problems problems.json --splits pid_splits.json --predictions answers.jsonl
-  lavit score scienceqa --problems problems.json --splits pid_splits.json --images-only --predictions answers.jsonl --json
+  lavit score scienceqa --problems problems.json --splits pid_splits.json --images-only --predictions P.jsonl
 """
 
 
@@ -42,7 +42,9 @@ def score(arguments: argparse.Namespace) -> Scored:
     counted = [problem for problem in problems if problem.image or not arguments.images_only]
     left_out = {problem.id for problem in problems} - {problem.id for problem in counted}
     said = _read(arguments.predictions)
-    check_complete([problem.id for problem in counted], [name for name in said if name not in left_out], arguments.predictions)
+    check_complete(
+        [problem.id for problem in counted], [name for name in said if name not in left_out], arguments.predictions
+    )
     right = {problem.id: is_right(problem, said[problem.id]) for problem in counted}
     groups: dict[str, list[bool]] = defaultdict(list)
     for problem in counted:

@@ -38,12 +38,8 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "--questions", type=Path, metavar="Q.json", help="questions, where they have their own file"
-    )
-    parser.add_argument(
-        "--annotations", type=Path, metavar="A.json", help="answers, or questions and answers in one"
-    )
+    parser.add_argument("--questions", type=Path, metavar="Q.json", help="questions, where they have their own file")
+    parser.add_argument("--annotations", type=Path, metavar="A.json", help="answers, or questions and answers in one")
     parser.add_argument("--predictions", type=Path, metavar="P.json", required=True)
     parser.add_argument(
         "--protocol",
