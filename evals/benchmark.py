@@ -87,6 +87,7 @@ class Benchmark(ABC):
     known_controls: ClassVar[tuple[str, ...]] = ()
     derived_controls: ClassVar[tuple[str, ...]] = ()  # made from the real answers, without asking the model
     protocol: ClassVar[str] = ""  # version of the scoring rule
+    pictured: ClassVar[bool] = True  # whether examples have pictures for the report
 
     def __init__(
         self,

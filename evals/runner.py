@@ -235,6 +235,8 @@ def _save_images(folder: Path, suite: list[tuple[Benchmark, Examples]]) -> None:
     """The first evaluated images of each benchmark; evaluation orders share a prefix, so that there are
     few."""
     for benchmark, corpus in suite:
+        if not benchmark.pictured:
+            continue
         chosen = benchmark.examples(corpus)[:_PICTURES]
         missing = np.array([index for index in chosen if not (folder / f"{benchmark.image_id(index)}.png").exists()])
         if missing.size:

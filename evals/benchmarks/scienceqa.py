@@ -47,6 +47,11 @@ class ScienceQa(QuestionSetAnswering):
         if choose not in ("written", "likeliest"):
             raise EvaluationError(f"suite.benchmarks.{name}.choose is {choose!r}.", "It is written or likeliest.")
 
+    @property
+    def pictured(self) -> bool:  # type: ignore[override]
+        """Not where some problems have none."""
+        return not self.split.endswith("_all")
+
     def obstacle(self, model: VisionLanguageModel, corpus: Examples) -> str | None:
         """Ranking options needs a model that tells likelihoods."""
         if self.choose == "likeliest" and not hasattr(model, "loglikelihood"):

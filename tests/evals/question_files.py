@@ -8,8 +8,6 @@ from typing import Any
 
 from caption_files import picture, write
 
-COLOURS = ("red", "green", "blue")
-
 
 def people(*answers: str) -> list[dict[str, Any]]:
     """Ten answers: those given, and the first of them for the rest."""
