@@ -1,4 +1,4 @@
-"""Batched decoding with a key-value cache: greedy text, and images that the model ends itself.
+"""What arms write: text, and images that the model ends itself, in batches with a key-value cache.
 
 Prompts are padded on the left so that all rows write at the same position; a row that has ended is fed padding.
 
@@ -7,22 +7,22 @@ Shapes: B rows, T prompt positions, W width, L places.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, GenerationConfig, LlamaForCausalLM
+from transformers import DynamicCache, LlamaForCausalLM
 
 from lavit.errors import LavitError
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT
 from lavit.model.sampling import draw, forbid, guide
 from lavit.model.text_settings import TextSettings
-from lavit.sequences import Sequence, VisualStore
-
-BATCH = 256
+from lavit.model.text_writer import Prompts, write_ids
+from lavit.sequences import Sequence, VisualStore, collate
 
 
 class Decoder:
@@ -30,7 +30,7 @@ class Decoder:
 
     def __init__(self, model: LaVIT, prompts: list[Sequence], store: VisualStore | None):
         self.model = model
-        rows = [embed_prompt(model, prompt, store) for prompt in prompts]
+        rows = embed_prompts(model, prompts, store)
         lengths = torch.tensor([len(row) for row in rows])
         x_BTW = pad_sequence([row.flip(0) for row in rows], batch_first=True).flip(1)
         width = x_BTW.shape[1]
@@ -61,83 +61,56 @@ class Decoder:
         self.position_B = self.position_B + 1
 
 
-def embed_prompt(model: LaVIT, prompt: Sequence, store: VisualStore | None) -> Tensor:
-    """Embeddings of one prompt [T, W]; images that enter or are shown are read from ``store``."""
-    device = model.marks.weight.device
-    x = model.embed_ids(torch.tensor(prompt.ids, device=device))
-    for position, first, count in prompt.enters:
-        assert store is not None
-        rows = slice(first, first + count)
-        x = x.clone()
-        x[position : position + count] = model.embed_entering(store.features_MC[rows], store.places_M[rows])
-    for position, first, count in prompt.shown:
-        assert store is not None
-        x = x.clone()
-        x[position : position + count] = model.embed_written(store, slice(first, first + count))
-    return x
+def embed_prompts(model: LaVIT, prompts: list[Sequence], store: VisualStore | None) -> list[Tensor]:
+    """Embeddings of each prompt [T, W]; images that enter or are shown are read from ``store``."""
+    x_BTW = model.embed(collate(prompts).to(model.marks.weight.device), store)
+    return [row[: len(prompt.ids)] for row, prompt in zip(x_BTW, prompts, strict=True)]
 
 
 @torch.no_grad()
 def generate_text(
     model: LaVIT, prompts: list[Sequence], store: VisualStore | None, settings: TextSettings, eos: int
 ) -> list[list[int]]:
-    """Text ids after each prompt, without the end mark."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
-    written: list[list[int]] = [[] for _ in prompts]
-    for first in range(0, len(prompts), BATCH):
-        chosen = order[first : first + BATCH]
-        rows = [embed_prompt(model, prompts[i], store) for i in chosen]
-        for i, ids in zip(chosen, _generate(model.llm, rows, settings, eos), strict=True):
-            written[i] = ids
-    return written
+    """Text ids after each prompt, without the end mark.
+
+    What several prompts begin with, up to the end of an image, is read once: the image of several questions, or the
+    examples that stand before every question.
+    """
+    ends = common_beginnings(prompts)
+    if not any(ends) or min(len(prompt.ids) for prompt in prompts) < 2:
+        return write_ids(model.llm, Prompts.whole(embed_prompts(model, prompts, store)), settings, eos)
+    beginnings: dict[Hashable, int] = {}
+    prefixes: list[Sequence] = []
+    prefix_of = []
+    for prompt, end in zip(prompts, ends, strict=True):
+        # What nobody else begins with stands apart with at least the first id, so that something is left to follow it.
+        beginning = prompt.part(0, end or 1)
+        number = beginnings.setdefault(beginning.key(), len(prefixes))
+        if number == len(prefixes):
+            prefixes.append(beginning)
+        prefix_of.append(number)
+    rests = [prompt.part(end or 1, len(prompt.ids)) for prompt, end in zip(prompts, ends, strict=True)]
+    read = embed_prompts(model, prefixes, store)
+    return write_ids(model.llm, Prompts(read, prefix_of, embed_prompts(model, rests, store)), settings, eos)
 
 
-def _generate(llm: LlamaForCausalLM, rows: list[Tensor], settings: TextSettings, eos: int) -> list[list[int]]:
-    x_BTW = pad_sequence([row.flip(0) for row in rows], batch_first=True).flip(1)
-    lengths = torch.tensor([len(row) for row in rows])
-    width = x_BTW.shape[1]
-    options: dict[str, Any] = {"do_sample": settings.temperature > 0}
-    if settings.temperature > 0:
-        options |= {"temperature": settings.temperature, "top_k": settings.top_k or 0, "top_p": settings.top_p}
-    if settings.beams > 1:
-        options |= {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping}
-    config = GenerationConfig(
-        num_beams=settings.beams,
-        min_new_tokens=settings.min_new,
-        max_new_tokens=settings.max_new,
-        eos_token_id=eos,
-        pad_token_id=eos,
-        **options,
-    )
-    with torch.random.fork_rng(devices=[x_BTW.device] if x_BTW.is_cuda else []):
-        torch.manual_seed(settings.seed)
-        out_BT: Tensor = llm.generate(  # type: ignore[misc, assignment]
-            inputs_embeds=x_BTW,
-            attention_mask=(torch.arange(width) >= (width - lengths)[:, None]).long().to(x_BTW.device),
-            generation_config=config,
-        )
-    return [row[: row.index(eos)] if eos in row else row for row in out_BT.tolist()]
+def common_beginnings(prompts: list[Sequence]) -> list[int]:
+    """Where the longest beginning of each prompt ends that another one shares and that ends with an image; 0: none."""
+    ends = [[at + count + 1 for at, _, count in (*p.enters, *p.shown) if at + count + 1 < len(p.ids)] for p in prompts]
+    keys = [[prompt.part(0, end).key() for end in row] for prompt, row in zip(prompts, ends, strict=True)]
+    often = Counter(key for row in keys for key in row)
+    return [
+        max((end for end, key in zip(row, found, strict=True) if often[key] > 1), default=0)
+        for row, found in zip(ends, keys, strict=True)
+    ]
 
 
 @torch.no_grad()
 def greedy_text(llm: LlamaForCausalLM, prompts: list[list[int]], limit: int, eos: int) -> list[list[int]]:
     """Greedy text of a bare text LLM after each prompt, without the end mark."""
-    width = max(map(len, prompts))
-    ids_BT = torch.zeros(len(prompts), width, dtype=torch.long)
-    mask_BT = torch.zeros_like(ids_BT)
-    for row, prompt in enumerate(prompts):
-        ids_BT[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask_BT[row, width - len(prompt) :] = 1
-    out_BT: Tensor = llm.generate(  # type: ignore[misc, assignment]
-        input_ids=ids_BT.to(llm.device),
-        attention_mask=mask_BT.to(llm.device),
-        max_new_tokens=limit,
-        do_sample=False,
-        eos_token_id=eos,
-        pad_token_id=eos,
-    )
-    rows = out_BT[:, width:].tolist()
-    return [row[: row.index(eos)] if eos in row else row for row in rows]
+    embed = llm.get_input_embeddings()
+    rows = [embed(torch.tensor(prompt, device=llm.device)) for prompt in prompts]
+    return write_ids(llm, Prompts.whole(rows), TextSettings(max_new=limit), eos)
 
 
 @dataclass

@@ -92,17 +92,22 @@ class LaVIT(nn.Module):
         embedded = self.vector_in(vectors_GD) + self.place(places_G)
         return embedded if self.code_rows is None else embedded + self.code_rows(codes_G)
 
-    def hidden(self, batch: SequenceBatch, store: VisualStore) -> Tensor:
-        """Last hidden states of every position, flat [B*T, W]."""
-        batch_size, length = batch.ids_BT.shape
-        x = self.embed_ids(batch.ids_BT).view(batch_size * length, -1)
+    def embed(self, batch: SequenceBatch, store: VisualStore | None) -> Tensor:
+        """Embeddings of every position [B, T, W]; ``store`` may lack where no image is in the batch."""
+        x = self.embed_ids(batch.ids_BT).flatten(0, 1)
         if len(batch.enter_at):
+            assert store is not None
             row = batch.enter_row
             x = x.index_copy(0, batch.enter_at, self.embed_entering(store.features_MC[row], store.places_M[row]))
         if len(batch.generated_at):
+            assert store is not None
             x = x.index_copy(0, batch.generated_at, self.embed_written(store, batch.generated_row))
-        out = self.llm.model(inputs_embeds=x.view(batch_size, length, -1), use_cache=False)
-        return out.last_hidden_state.reshape(batch_size * length, -1)
+        return x.view(*batch.ids_BT.shape, -1)
+
+    def hidden(self, batch: SequenceBatch, store: VisualStore) -> Tensor:
+        """Last hidden states of every position, flat [B*T, W]."""
+        out = self.llm.model(inputs_embeds=self.embed(batch, store), use_cache=False)
+        return out.last_hidden_state.flatten(0, 1)
 
     def embed_written(self, store: VisualStore, rows: Tensor | slice) -> Tensor:
         """Embeddings of stored tokens as if the model had written them: its code, or the vector before quantisation."""

@@ -11,7 +11,7 @@ P predictions of a visual token or of the image's end.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +43,18 @@ class Sequence:
         self.ids += ids
         self.supervised += [weight] * len(ids)
         return self
+
+    def part(self, first: int, end: int) -> Sequence:
+        """The positions from ``first`` up to ``end``, with the images in between; an image is not to be cut."""
+        images = [
+            [(at - first, *rows) for at, *rows in kind if first <= at < end]
+            for kind in (self.enters, self.shown, self.generated)
+        ]
+        return Sequence(self.ids[first:end], self.supervised[first:end], *images)  # type: ignore[arg-type]
+
+    def key(self) -> Hashable:
+        """Equal for sequences that a model reads alike."""
+        return tuple(self.ids), tuple(self.enters), tuple(self.shown), tuple(self.generated)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from transformers import DynamicCache
 
 from lavit.errors import LavitError
 from lavit.language import TextTokenizer, build_llm
-from lavit.model.decoding import Decoder, embed_prompt, generate_images, generate_text
+from lavit.model.decoding import Decoder, embed_prompts, generate_images, generate_text
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT, build_lavit
 from lavit.model.reranking import best_rows
@@ -92,7 +92,7 @@ def test_guidance_in_one_batch_is_guidance_in_two_passes(target: str) -> None:
     )
     for row, prompt in enumerate(PROMPTS):
         caches = [DynamicCache(), DynamicCache()]
-        inputs = [embed_prompt(model, prompt, None), embed_prompt(model, UNPROMPTED, None)]
+        inputs = [embed_prompts(model, [prompt], None)[0], embed_prompts(model, [UNPROMPTED], None)[0]]
         last = torch.tensor([-1])
         for step in range(int(written.mask_BK[row].sum())):
             own, free = (
@@ -228,12 +228,12 @@ def test_a_prompt_shows_images_between_marks_as_the_tokens_that_the_arm_writes(a
     expected = [text.bos, *text.encode("blue"), start, *[text.pad] * first[1], end, *text.encode("red")]
     expected += [start, *[text.pad] * second[1], end, start]
     assert sequence.ids == expected
-    x = embed_prompt(arm.model, sequence, store)
+    x = embed_prompts(arm.model, [sequence], store)[0]
     at = expected.index(start) + 1
     rows = slice(first[0], first[0] + first[1])
     places, codes = store.places_M[rows], store.codes_M[rows]
     assert torch.equal(x[at : at + first[1]], arm.model.embed_generated(codes, CODEBOOK[codes], places))
-    read = embed_prompt(arm.model, BUILDER.interleaved(["blue", first], written=False), store)
+    read = embed_prompts(arm.model, [BUILDER.interleaved(["blue", first], written=False)], store)[0]
     assert torch.equal(read[at : at + first[1]], arm.model.embed_entering(store.features_MC[rows], places))
 
 
