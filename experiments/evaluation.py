@@ -82,7 +82,7 @@ def check_inputs(request: EvalRequest) -> tuple[list[Benchmark], Corpus | None]:
     if wrong:
         lines = "\n".join(f"- {', '.join(names)}: {text}" for text, names in wrong.items())
         raise LavitError(
-            f"{request.suite['name']}: {sum(map(len, wrong.values()))} of {len(suite)} benchmarks cannot be run:\n{lines}",
+            f"{sum(map(len, wrong.values()))} of the suite's {len(suite)} benchmarks cannot be run:\n{lines}",
             "--benchmarks A,B runs some of them; suite.benchmarks.NAME=null leaves one out",
         )
     return suite, corpus
