@@ -88,6 +88,23 @@ def check_inputs(request: EvalRequest) -> tuple[list[Benchmark], Corpus | None]:
     return suite, corpus
 
 
+def recompute(out: Path) -> None:
+    """Score an evaluation's records again, without the model, and replace its ``metrics.json`` and ``skipped.json``.
+
+    Raises:
+        LavitError: the folder holds no finished evaluation.
+    """
+    from evals.runner import recompute as score_again
+
+    held = read_json(out / EVAL)
+    if held is None or held["finished"] is None:
+        raise LavitError(f"{out} holds no finished evaluation: there is no {EVAL} that says so", "lavit eval makes one")
+    metrics, missing = score_again(out)
+    absent = {name: why for name, why in (read_json(out / "skipped.json") or {}).items() if "/" not in name}
+    for name, body in (("metrics.json", metrics), ("skipped.json", absent | missing)):
+        write_atomic(out / name, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+
+
 def _settle(request: EvalRequest) -> None:
     """An arm computes on one thread and from a known state, as its study evaluated it: the same to the bit."""
     import torch

@@ -17,16 +17,13 @@ COMMANDS = {
     "status": ("status", "what is done, running, failed or missing"),
     "report": ("report", "tables, figures and report.html from what is there"),
     "rejudge": ("rejudge", "judge a study's drawings again with another pixel decoder"),
-    "eval": ("eval", "evaluate any checkpoint, imported official weights included"),
     "train": ("train", "train and evaluate one arm; with -m, several"),
+    "eval": ("eval", "evaluate any checkpoint, imported official weights included"),
     "ui": ("ui", "the MLflow UI, opened on the study's saved view"),
     "sync": ("sync", "bring MLflow up to date with the store"),
     "diff": ("diff", "what tells two arms apart: config, code, costs, metrics with test, examples that flipped"),
     "gc": ("gc", "remove what no study needs from the store, after asking"),
-<<<<<<< HEAD
     "score": ("score", "score predictions that anyone made, by the official rules, without a model"),
-=======
->>>>>>> a52667f (lavit eval: any finished arm on any suite, checked before its model is loaded)
     "import-official": ("import_official", "bring LaVIT's released weights into this suite's format"),
 }
 

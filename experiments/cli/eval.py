@@ -43,6 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
     import sys
     from pathlib import Path
 
+    from experiments.errors import LavitError
     from experiments.eval_table import read_result, render
     from experiments.store import write_atomic
 
@@ -50,7 +51,9 @@ def execute(arguments: argparse.Namespace) -> int:
         from experiments.evaluation import recompute
 
         out = Path(arguments.recompute)
-        recompute(out, arguments.overrides)
+        if arguments.overrides:
+            raise LavitError(f"--recompute takes a folder, not '{arguments.overrides[0]}' as well")
+        recompute(out)
     else:
         from experiments.cli.studies import config_dir
         from experiments.eval_request import read_request
