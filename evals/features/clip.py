@@ -44,16 +44,16 @@ class ClipFeatures:
         self._folder, self.squash, self.device = Path(folder).expanduser(), squash, device
         if not self._folder.is_dir():
             raise EvaluationError(f"There is no folder {self._folder} with a CLIP model.", f"Download {PAGE}.")
-        local = {"local_files_only": True}
         try:
-            self._model = CLIPModel.from_pretrained(self._folder, use_safetensors=True, **local).to(device).eval()
-            self._tokenizer = AutoTokenizer.from_pretrained(self._folder, **local)
-            self._processor = AutoImageProcessor.from_pretrained(self._folder, use_fast=False, **local)
+            model: Any = CLIPModel.from_pretrained(self._folder, use_safetensors=True, local_files_only=True)
+            self._model = model.to(device).eval()
+            self._tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+            self._processor = AutoImageProcessor.from_pretrained(self._folder, use_fast=False, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             first = str(error).strip().splitlines()[0]
             raise EvaluationError(
                 f"{self._folder} holds no CLIP model that transformers can read: {first}",
-                f"It needs config.json, model.safetensors, the tokenizer's files and preprocessor_config.json of {PAGE}.",
+                f"Copy config.json, model.safetensors, the tokenizer's files and preprocessor_config.json of {PAGE}.",
             ) from error
         self._sha256 = content_hash(self._folder)
 

@@ -69,7 +69,7 @@ class InceptionFeatures:
 
 
 def resize_like_tensorflow(pixels_BCHW: Tensor, side: int) -> Tensor:
-    """Bilinear as in TensorFlow 1: output pixel i reads at i · in / out, without the half-pixel shift of later codes."""
+    """Bilinear as in TensorFlow 1: output pixel i reads at i · in / out, without the later shift by half a pixel."""
     for axis in (2, 3):
         length = pixels_BCHW.shape[axis]
         at = torch.arange(side, dtype=torch.float32) * (length / side)
@@ -110,8 +110,6 @@ def _load(path: Path) -> FidInception:
     unknown = sorted(set(state) - set(wanted) - {name for name in state if name.startswith("AuxLogits.")})
     if unknown:
         raise EvaluationError(f"{path}: parameter {unknown[0]} is none of FID's Inception network.", f"See {PAGE}.")
-    filled = {
-        name: torch.zeros((), dtype=torch.long) if name in counters else state[name].float() for name in wanted
-    }
+    filled = {name: torch.zeros((), dtype=torch.long) if name in counters else state[name].float() for name in wanted}
     network.load_state_dict(filled, assign=True)
     return network

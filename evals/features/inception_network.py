@@ -1,8 +1,8 @@
 """The Inception network that FID is defined on: InceptionV3 as TensorFlow's 2015-12-05 graph has it, ported to PyTorch.
 
-Szegedy et al. 2016, "Rethinking the Inception Architecture", section 6. It differs from the usual PyTorch InceptionV3 where
-the graph does: average pools leave padding out of the count, the last block pools by maximum, and there are 1008 classes.
-Parameters are named as in the published file ``pt_inception-2015-12-05-6726825d.pth``.
+Szegedy et al. 2016, "Rethinking the Inception Architecture", section 6. It differs from the usual PyTorch InceptionV3
+where the graph does: average pools leave padding out of the count, the last block pools by maximum, and there are 1008
+classes. Parameters are named as in the published file ``pt_inception-2015-12-05-6726825d.pth``.
 
 Suffixes: B images, C channels, H height, W width.
 """

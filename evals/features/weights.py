@@ -16,7 +16,7 @@ def content_hash(path: Path) -> str:
         EvaluationError: there is nothing.
     """
     if not path.exists():
-        raise EvaluationError(f"There are no weights at {path}.", "Copy them there, or name another path.")
+        raise EvaluationError(f"{path}: there is no such file.", "Copy it there, or name another path.")
     files = [path] if path.is_file() else sorted(part for part in path.iterdir() if part.is_file())
     return _hash(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files), path.is_dir())
 

@@ -1,9 +1,10 @@
 """CLIPScore and RefCLIPScore from CLIP features.
 
-Hessel et al. 2021, "CLIPScore", section 3: w · max(cos(image, candidate), 0) with w = 2.5; RefCLIPScore is the harmonic mean
-of that and the greatest cosine of the candidate with a reference. As the authors' own code has it, the cosine with the
-references is not cut at zero (the paper cuts it), so that a candidate opposite to all its references may score below zero. Numbers stay in the precision of the features, as there: where score and
-cosine nearly cancel in the harmonic mean, the last digits of float32 show.
+Hessel et al. 2021, "CLIPScore", section 3: w · max(cos(image, candidate), 0) with w = 2.5; RefCLIPScore is the
+harmonic mean of that and the greatest cosine of the candidate with a reference. As the authors' own code has it, the
+cosine with the references is not cut at zero (the paper cuts it), so that a candidate opposite to all its references
+may score below zero. Numbers stay in the precision of the features, as there: where score and cosine nearly cancel in
+the harmonic mean, the last digits of float32 show.
 
 Suffixes: B pairs of image and candidate, R references of all pairs, D features.
 """

@@ -1,7 +1,7 @@
 """CMMD: squared maximum mean discrepancy of CLIP embeddings with a Gaussian kernel of width 10, times 1000.
 
-Jayasumana et al. 2024, "Rethinking FID", section 4: biased estimator, embeddings of CLIP ViT-L/14@336 brought to length 1.
-Here rows are taken as they come: who extracts them brings them to length 1.
+Jayasumana et al. 2024, "Rethinking FID", section 4: biased estimator, embeddings of CLIP ViT-L/14@336 brought to
+length 1. Here rows are taken as they come: who extracts them brings them to length 1.
 
 Suffixes: M rows of the first set, N of the second, D features.
 """

@@ -1,8 +1,9 @@
 """Fréchet distance between two sets of features, each taken as normally distributed: FID on Inception features.
 
-Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", section 2 (the distance); Dowson and Landau 1982 (its
-closed form). The usual code takes a matrix square root of Σ₁Σ₂, which for singular covariances (fewer images than features)
-is lost in rounding, and may be complex. Here the part of the covariances is the Bures distance in its Procrustes form,
+Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", section 2 (the distance); Dowson and Landau 1982
+(its closed form). The usual code takes a matrix square root of Σ₁Σ₂, which for singular covariances (fewer images than
+features) is lost in rounding, and may be complex. Here the part of the covariances is the Bures distance in its
+Procrustes form,
 
     tr(Σ₁ + Σ₂ - 2 (Σ₁Σ₂)^½) = min over orthogonal Q of ‖F₁ - F₂Q‖²,   Σᵢ = Fᵢ Fᵢᵀ,
 

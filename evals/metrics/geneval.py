@@ -1,8 +1,8 @@
 """GenEval: does an image hold the objects that its prompt names, so many, so coloured, so placed?
 
-Ghosh et al. 2023, "GenEval", section 3, with the thresholds of the authors' code: detections count above a confidence of 0.3
-(0.9 where objects are counted), the 16 surest of a class at most, and boxes may overlap. Only as many of the surest objects
-of a class are looked at as the prompt names; their colours and places alone are judged.
+Ghosh et al. 2023, "GenEval", section 3, with the thresholds of the authors' code: detections count above a confidence
+of 0.3 (0.9 where objects are counted), the 16 surest of a class at most, and boxes may overlap. Only as many of the
+surest objects of a class are looked at as the prompt names; their colours and places alone are judged.
 
 A box is (left, top, right, bottom) in pixels, y downwards.
 """

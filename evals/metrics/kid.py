@@ -1,7 +1,7 @@
 """Kernel Inception distance: squared maximum mean discrepancy with the kernel (x·y / D + 1)³.
 
-Bińkowski et al. 2018, "Demystifying MMD GANs", section 4 (kernel) and appendix (estimators). Unlike FID it is unbiased, so
-that few images suffice, and may be negative.
+Bińkowski et al. 2018, "Demystifying MMD GANs", section 4 (kernel) and appendix (estimators). Unlike FID it is
+unbiased, so that few images suffice, and may be negative.
 
 Suffixes: M rows of the first set, N of the second, D features.
 """
