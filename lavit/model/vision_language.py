@@ -21,15 +21,17 @@ import lavit.pixels
 import lavit.tokenizer
 import lavit.vision
 from lavit.errors import LavitError
-from lavit.language import TextTokenizer
+from lavit.language import TextTokenizer, load_llm
 from lavit.model.decoding import generate_images
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.encoded_images import EncodedImages, pack
 from lavit.model.lavit import LaVIT
+from lavit.model.likelihood import loglikelihood, nll
 from lavit.model.protocol import Drawing, Part, Prompt, Visual
 from lavit.model.reranking import Reranker, best_rows, caption_likelihood
 from lavit.model.text_settings import GREEDY_ANSWER, GREEDY_CAPTION, TextSettings
 from lavit.model.text_tasks import answer_questions, write_captions, write_texts
+from lavit.model.token_model import ArmModel, TextModel, TokenModel
 from lavit.sequences import SequenceBuilder
 from lavit.sequences.assembly import Rows
 from lavit.tokenizer.selector import image_keys
@@ -54,6 +56,7 @@ class Arm:
         self.model, self.vision, self.tokenizer, self.pixels = model, vision, tokenizer, pixels
         self.builder = SequenceBuilder(text)
         self.makes_images, self.image_size = model.head is not None, vision.image_size
+        self.language: Path | None = None  # folder of the stage that trained the text LLM
 
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> EncodedImages:
@@ -167,6 +170,25 @@ class Arm:
         """See the protocol."""
         return torch.cat([self.vision(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
 
+    def tokens(self) -> TokenModel:
+        """This arm at the level of tokens."""
+        return ArmModel(self)
+
+    def untouched(self) -> TokenModel | None:
+        """The text LLM as it was before it met an image; None where its folder is not known."""
+        if self.language is None:
+            return None
+        llm = load_llm(self.language).to(self.model.llm.device)
+        return TextModel(llm.eval(), self.builder.text)
+
+    def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[tuple[float, bool]]:
+        """See :func:`lavit.model.likelihood.loglikelihood`."""
+        return loglikelihood(self.tokens(), prompts, continuations)
+
+    def nll(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[tuple[float, int]]:
+        """See :func:`lavit.model.likelihood.nll`."""
+        return nll(self.tokens(), prompts, texts)
+
     @torch.no_grad()
     def tokenizer_report(self, images: np.ndarray) -> dict[str, Any]:
         """See the protocol; the cosine is taken patch by patch on standardised features [B, N]."""
@@ -211,4 +233,6 @@ def load(folders: dict[str, Path]) -> Arm:
     model.load_state_dict(load_file(folder / "model.safetensors"))
     text = TextTokenizer.load(folders["language"] / "tokenizer.json")
     vision, pixels = lavit.vision.load(folders["vision"]), lavit.pixels.load(folders["pixels"])
-    return Arm(model.eval(), text, vision, visual, pixels)
+    arm = Arm(model.eval(), text, vision, visual, pixels)
+    arm.language = folders["language"]
+    return arm

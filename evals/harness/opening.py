@@ -1,0 +1,42 @@
+"""From what a user names, or a loaded model, to a model at the level of tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evals.errors import EvaluationError
+from lavit.model.token_model import TokenModel
+
+
+def open_model(
+    checkpoint: str | None, pretrained: str | None, device: str = "cpu", dtype: str = "auto", length: int | None = None
+) -> TokenModel:
+    """Open ``checkpoint`` (an arm's folder, or an imported release) or ``pretrained`` (a transformers folder).
+
+    Raises:
+        LavitError: it cannot be opened.
+    """
+    if checkpoint is not None:
+        from lavit.checkpoint import open_checkpoint
+
+        return token_model(open_checkpoint(checkpoint, device).model)
+    from evals.harness.causal import load_causal
+
+    assert pretrained is not None
+    return load_causal(pretrained, device, dtype, length)
+
+
+def token_model(model: Any) -> TokenModel:
+    """A loaded model at the level of tokens.
+
+    Raises:
+        EvaluationError: it does not offer that.
+    """
+    if isinstance(model, TokenModel):
+        return model
+    if isinstance(model, str | Path):
+        return open_model(None, str(model))
+    if callable(getattr(model, "tokens", None)):
+        return model.tokens()
+    raise EvaluationError(f"{type(model).__name__} does not say how likely a text is to it: it has no `tokens()`.")
