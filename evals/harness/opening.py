@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from evals.errors import EvaluationError
 from lavit.model.token_model import TokenModel
+
+log = logging.getLogger(__name__)
 
 
 def open_model(
@@ -17,6 +20,7 @@ def open_model(
     Raises:
         LavitError: it cannot be opened.
     """
+    device = _present(device)
     if checkpoint is not None:
         from lavit.checkpoint import open_checkpoint
 
@@ -40,3 +44,13 @@ def token_model(model: Any) -> TokenModel:
     if callable(getattr(model, "tokens", None)):
         return model.tokens()
     raise EvaluationError(f"{type(model).__name__} does not say how likely a text is to it: it has no `tokens()`.")
+
+
+def _present(device: str) -> str:
+    """The device, or the processor where there is no such device: the harness asks for `cuda:0` unless it is told."""
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        log.info("There is no %s here: the model runs on the processor", device)
+        return "cpu"
+    return device

@@ -11,7 +11,7 @@ from evals.errors import EvaluationError
 
 
 def find_tasks(names: Sequence[str], include_path: str | Path | None, metadata: dict[str, Any] | None = None) -> Any:
-    """A task manager that knows all ``names``: that of ``include_path`` alone if it does.
+    """A task manager that knows all ``names``: that of ``include_path`` alone if it does (``has_defaults`` tells).
 
     Raises:
         EvaluationError: there is no such folder, or no such task.
@@ -22,8 +22,10 @@ def find_tasks(names: Sequence[str], include_path: str | Path | None, metadata: 
         raise EvaluationError(f"include_path={include_path}: there is no such folder.", "It holds tasks as YAML files.")
     folder = None if include_path is None else str(Path(include_path).expanduser())
     manager = TaskManager(include_path=folder, include_defaults=False, metadata=metadata or {})
-    if _unknown(names, manager):
+    manager.has_defaults = bool(_unknown(names, manager))
+    if manager.has_defaults:
         manager = TaskManager(include_path=folder, metadata=metadata or {})
+        manager.has_defaults = True
     if missing := _unknown(names, manager):
         own = [name for name in manager.all_tasks if folder and _is_own(manager, name, folder)]
         listed = f"{folder} has: {', '.join(own)}" if own else "`lavit lm-eval ls tasks` lists lm-eval's own"

@@ -24,6 +24,7 @@ COMMANDS = {
     "diff": ("diff", "what tells two arms apart: config, code, costs, metrics with test, examples that flipped"),
     "gc": ("gc", "remove what no study needs from the store, after asking"),
     "score": ("score", "score predictions that anyone made, by the official rules, without a model"),
+    "lm-eval": ("lm_eval", "lm-evaluation-harness with this suite's models; all arguments are the harness's own"),
     "import-official": ("import_official", "bring LaVIT's released weights into this suite's format"),
 }
 

@@ -138,7 +138,8 @@ def encode_pair(model: TokenModel, context: str, continuation: str, special: boo
 def score(
     model: TokenModel, requests: Sequence[Request], visual: Any, positions: int = POSITIONS
 ) -> list[tuple[float, bool]]:
-    """Log-probability of each request's last ids, summed in double precision, and whether each is the likeliest."""
+    """Log-probability of each request's last ids, in single precision as the harness has it, and whether all of them
+    are the likeliest."""
     pieces = [(number, piece) for number, request in enumerate(requests) for piece in _windows(request, model)]
     inputs: dict[tuple[Any, ...], list[tuple[int, list[int]]]] = {}
     rows: dict[tuple[Any, ...], Row] = {}
@@ -154,7 +155,7 @@ def score(
         with torch.no_grad():
             scored = model.logits([rows[key] for key in keys], counts, visual)
         for key, logits_NV in zip(keys, scored, strict=True):
-            logs_NV = logits_NV.double().log_softmax(-1)
+            logs_NV = logits_NV.float().log_softmax(-1)
             likeliest_N = logits_NV.argmax(-1)
             for number, targets in inputs[key]:
                 ids_N = torch.tensor(targets, device=logs_NV.device)

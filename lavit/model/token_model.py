@@ -118,7 +118,7 @@ class ArmModel(TextModel):
 
     def __init__(self, arm: Arm):
         super().__init__(arm.model.llm, arm.builder.text)
-        self.arm, self.image_size = arm, int(arm.vision.image_size)
+        self.arm, self.image_size = arm, arm.image_size
 
     def look(self, images: list[np.ndarray]) -> Any:
         """See the base class."""
