@@ -2,7 +2,8 @@
 
 Those are the two jars of Stanford CoreNLP 3.6.0. pycocoevalcap downloads them when they are missing; here they are
 only ever looked for: in the folder that the caller names, in that of ``LAVIT_SPICE_JARS``, and where pycocoevalcap puts
-them. Nothing is written beside the program: what it reads and writes lies in a folder for temporary files, without a cache.
+them. Nothing is written beside the program: what it reads and writes lies in a folder for temporary files, without a
+cache.
 """
 
 from __future__ import annotations
