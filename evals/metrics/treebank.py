@@ -53,7 +53,7 @@ _FILES = (
 
 _FUSED = {
     "cannot": ["can", "not"], "gonna": ["gon", "na"], "gotta": ["got", "ta"], "wanna": ["wan", "na"],
-    "gimme": ["gim", "me"], "lemme": ["lem", "me"], "'tis": ["'t", "is"], "'twas": ["'t", "was"],
+    "gimme": ["gim", "me"], "lemme": ["lem", "me"],
 }  # fmt: skip
 
 _SPELLED = {
@@ -106,7 +106,7 @@ _RULES: list[_Rule] = [
     (r"<[a-z][\w.:-]*(?:\ +[\w.:-]+(?:=\"[^\"]*\"|='[^']*')?)*\ */?>|</[a-z][\w.:-]*\ *>|<[!?][a-z-][^>]*>", _solid),
     (rf"([a-z])\.\s+(?:{_openers()})\s", _plain),
     (r"(?:cannot|gonna|gotta|wanna|gimme|lemme)(?![\w'’-])", _fused),
-    (r"'(?:tis|twas)\b", _fused),
+    (r"('t)(?:is|was)", _plain),
     (rf"({_L}*[^\W\d_n])n['’`‘]t", _plain),
     (rf"({_W}+)['’](?:s|m|d|re|ve|ll)(?![a-z])", _plain),
     (r"n['’`‘]t", _straight),
