@@ -11,7 +11,6 @@ import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,14 +73,11 @@ def choose_tokenizer(name: str, where: str) -> str:
     return "python" if java is None else "java"
 
 
-def describe(metrics: Sequence[str], tokenizer: str) -> dict[str, Any]:
+def describe(metrics: Sequence[str], tokenizer: str) -> dict[str, str]:
     """How the numbers come about: what a result has to be accompanied by. ``tokenizer`` is ``java`` or ``python``."""
-    code = f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}"
-    said = {meteor.NAME: f"METEOR 1.5 of {code}, {' '.join(meteor.OPTIONS[3:])}", "CIDEr": f"CIDEr-D of {code}"}
-    return {
-        "tokenizer": {"java": ptb.NAME, "python": tokenize.NAME}[tokenizer],
-        "metrics": {name: said.get(name, code) for name in metrics},
-    }
+    kinds = {meteor.NAME: f"METEOR 1.5 {' '.join(meteor.OPTIONS[3:])}", "CIDEr": "CIDEr-D", spice.NAME: "SPICE 1.0"}
+    said = [f"pycocoevalcap {importlib.metadata.version('pycocoevalcap')}", *(kinds[m] for m in metrics if m in kinds)]
+    return {"tokenizer": {"java": ptb.NAME, "python": tokenize.NAME}[tokenizer], "scorers": ", ".join(said)}
 
 
 def score_set(

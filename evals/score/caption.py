@@ -79,8 +79,7 @@ def score(arguments: argparse.Namespace) -> Scored:
         fingerprint={
             "kind": "caption",
             **describe(list(found.totals), tokenizer),
-            "images": len(chosen),
-            "partial": len(chosen) < len(references),
+            "images": f"{len(chosen)} of {len(references)}" if len(chosen) < len(references) else len(chosen),
             "references": _identify(arguments.references),
             "predictions": _identify(arguments.predictions),
         },
