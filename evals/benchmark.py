@@ -28,10 +28,16 @@ if TYPE_CHECKING:
     from lavit.model.protocol import VisionLanguageModel
 
 REAL, VISION_OFF, SHUFFLED, CEILING, UNDECODED = "", "vision_off", "shuffled", "ceiling", "undecoded"
-"""Controls. ``vision_off``: no image enters; ``shuffled``: another example's image does; ``ceiling``: the
-real image, taken apart and put together again by tokenizer and pixel decoder, which no generation through
-them can beat; ``undecoded``: the true features in place of those decoded from tokens, which no tokenizer can
-beat."""
+TEXT_PRIOR = "text_prior"
+"""Controls. ``vision_off``: no image enters; ``shuffled``: another example's image does; ``text_prior``: no model is
+asked, the most likely text is said (:mod:`evals.prior`); ``ceiling``: the real image, taken apart and put together
+again by tokenizer and pixel decoder, which no generation through them can beat; ``undecoded``: the true features in
+place of those decoded from tokens, which no tokenizer can beat."""
+
+HYGIENE = ("held-out", "zero-shot", "style-contaminated", "train-seen")
+"""What training may have known of a benchmark. ``held-out``: other examples of the very data it was trained on;
+``zero-shot``: nothing like it; ``style-contaminated``: its style of questions, captions or answers, on other images;
+``train-seen``: its images or answers themselves."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +82,23 @@ class Benchmark(ABC):
         batch: images in a batch; part of the protocol, as it may move the last bits of a result.
         controls: control → number of images it is run on (``None``: as many as ``count``). A control runs on
             the first examples of the evaluation, so that each has its real counterpart. 0 leaves the control
-            out.
+            out. ``text_prior`` costs nothing and is made on all unless it is said otherwise.
+        hygiene: one of :data:`HYGIENE`; where None, what is known of a corpus's own splits, else nothing.
 
     Raises:
-        EvaluationError: a control that this benchmark does not know, or a batch of no images.
+        EvaluationError: a control or a hygiene that there is not, or a batch of no images.
     """
 
     metric: ClassVar[str]
     subject: ClassVar[str] = "arm"  # what is asked: a whole arm, or "tokenizer" where that alone suffices
     known_controls: ClassVar[tuple[str, ...]] = ()
     derived_controls: ClassVar[tuple[str, ...]] = ()  # made from the real answers, without asking the model
-    protocol: ClassVar[str] = ""  # version of the scoring rule
-    pictured: ClassVar[bool] = True  # whether examples have pictures for the report
+    protocol: ClassVar[str] = ""  # name and version of the scoring rule
+    libraries: ClassVar[tuple[str, ...]] = ()  # packages whose version may move a number
+    incidental: ClassVar[tuple[str, ...]] = ("name", "hygiene", "samples")  # settings that move no number
+    unit: ClassVar[str] = "images"  # what the evaluation's examples are cut from: images, documents
+    pictured: ClassVar[bool] = True  # whether these have pictures for the report
+    entry: Mapping[str, Any] | None = None  # the suite's node that it was built from, and can be built from again
 
     def __init__(
         self,
@@ -96,6 +107,7 @@ class Benchmark(ABC):
         count: int | None = None,
         batch: int = 64,
         controls: Mapping[str, int | None] | None = None,
+        hygiene: str | None = None,
     ):
         if batch < 1:
             raise EvaluationError(f"suite.benchmarks.{name}.batch is {batch}", "Give at least one image a batch.")
@@ -105,8 +117,14 @@ class Benchmark(ABC):
                 f"suite.benchmarks.{name}.controls: {type(self).__name__} has no control {unknown[0]!r}.",
                 f"Known controls: {', '.join(self.known_controls) or 'none'}.",
             )
+        if hygiene is not None and hygiene not in HYGIENE:
+            raise EvaluationError(
+                f"suite.benchmarks.{name}.hygiene is {hygiene!r}.", f"It is one of {', '.join(HYGIENE)}."
+            )
         self.name, self.split, self.count, self.batch = name, split, count, batch
-        self.controls = dict(controls or {})
+        free: dict[str, int | None] = {TEXT_PRIOR: None} if TEXT_PRIOR in self.known_controls else {}
+        self.controls = {**free, **(controls or {})}
+        self.hygiene = hygiene or self.known_hygiene()
 
     # What a benchmark says of itself
 
@@ -119,8 +137,12 @@ class Benchmark(ABC):
         return {
             "benchmark": f"{type(self).__module__}.{type(self).__qualname__}",
             "protocol": self.protocol,
-            **{name: value for name, value in vars(self).items() if not name.startswith("_")},
+            **{name: value for name, value in vars(self).items() if not name.startswith("_") and name != "entry"},
         }
+
+    def known_hygiene(self) -> str:
+        """What is known of it unless the suite declares something; "" for nothing."""
+        return "train-seen" if self.split == "train" else "held-out"
 
     # Examples
 
@@ -189,6 +211,13 @@ class Benchmark(ABC):
         """Score what needs the whole set and add derived controls; needs no model."""
         return records
 
+    def rescore(self, records: list[Record]) -> list[Record]:
+        """Finished records, scored once more from prediction and references alone, where that suffices.
+
+        As they are, where the score needs what no record holds (pixels, features).
+        """
+        return records
+
     def summarise(self, records: Sequence[Record]) -> tuple[dict[str, float], dict[str, str]]:
         """Metrics of this benchmark's finished records, and why those that are missing are; needs no model.
 
@@ -209,7 +238,7 @@ class Benchmark(ABC):
         return metrics, {}
 
     def image_id(self, index: int) -> str:
-        """Name of an image: the cluster of its examples, and of its picture's file."""
+        """Name of an image (or document): the cluster of its examples, and of its picture's file."""
         return f"{self.split}-{index}"
 
 

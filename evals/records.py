@@ -50,7 +50,7 @@ class Record:
     Attributes:
         benchmark: name in the suite, e.g. ``caption``.
         metric: what ``score`` is, e.g. ``CIDEr``.
-        control: "" for the real thing, else ``vision_off``, ``shuffled``, ``ceiling`` or ``undecoded``.
+        control: "" for the real thing, else a control (:mod:`evals.benchmark` lists them).
         split: the corpus split it is from.
         example_id: unique within benchmark, metric and control, the same in every arm.
         cluster_id: the image; examples of one image are not independent.
@@ -136,6 +136,31 @@ def check_records(records: Iterable[Record]) -> None:
         for name, value in [("score", record.score), *record.aux.items()]:
             if not math.isfinite(value):
                 raise EvaluationError(f"{name} is {value} for {where}")
+
+
+def check_controls(records: Sequence[Record]) -> None:
+    """Refuse a control whose examples are not some of the real ones in the very same order.
+
+    Raises:
+        EvaluationError: names benchmark, control and the first example that is out of place.
+    """
+    places: dict[tuple[str, str], dict[str, int]] = {}
+    last: dict[tuple[str, str, str], int] = {}
+    for record in records:
+        if record.control == "":
+            own = places.setdefault((record.benchmark, record.metric), {})
+            own[record.example_id] = len(own)
+    for record in records:
+        own = places.get((record.benchmark, record.metric), {})
+        place = own.get(record.example_id, -1)
+        key = (record.benchmark, record.metric, record.control)
+        if record.control and place <= last.get(key, -1):
+            what = "has no real counterpart" if place < 0 else "is out of order"
+            raise EvaluationError(
+                f"benchmark {record.benchmark!r}, control {record.control!r}: example {record.example_id!r} {what}",
+                "A control is asked about the first examples of its benchmark, in their order.",
+            )
+        last[key] = place
 
 
 def save_records(path: Path, records: Sequence[Record]) -> None:

@@ -7,33 +7,37 @@ broke off.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from safetensors.numpy import load_file, save_file
 
-from evals.benchmark import Answers, Batch, Benchmark
+from evals.benchmark import Benchmark
 from evals.errors import EvaluationError
+from evals.fingerprint import describe
 from evals.pictures import save_picture
-from evals.records import Record, load_part, replace_file, save_part, save_records
+from evals.recompute import recompute
+from evals.records import Record, check_controls, replace_file, save_records
+from evals.resume import ask_once, merge_arrays, part_of, start_or_go_on
 from evals.sitting import Sitting
-from lavit.build import build
+from lavit.build import build, plain
 from lavit.data.protocol import Corpus, Examples
 
 if TYPE_CHECKING:
     from lavit.model.protocol import VisionLanguageModel
     from lavit.stages.context import StageContext
 
+__all__ = ["Progress", "Result", "build_suite", "evaluate", "leave_ledger", "recompute", "write_json"]
+
 log = logging.getLogger(__name__)
 
+_SPEED_EVERY_S = 30.0  # seconds between two lines that tell the speed
 _PICTURES = 64  # evaluated images kept for the report's example browser
 
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -72,6 +76,7 @@ def build_suite(node: Mapping[str, Any]) -> list[Benchmark]:
         benchmark = build(entry, name=str(name))
         if not isinstance(benchmark, Benchmark):
             raise EvaluationError(f"suite.benchmarks.{name}: {entry['_target_']} is not a benchmark.")
+        benchmark.entry = plain(entry)
         suite.append(benchmark)
     return suite
 
@@ -110,7 +115,7 @@ def evaluate(
     sources = [benchmark.source(corpus, root, side) for benchmark in suite]  # all, before the first work starts
     sittings = {id(source): Sitting(model, source, seed, out) for source in sources}
     parts = out / "resume"
-    _start_or_go_on(parts, suite, sources, seed)
+    start_or_go_on(parts, suite, sources, seed)
     runnable = []
     for benchmark, source in zip(suite, sources, strict=True):
         obstacle = benchmark.obstacle(model, source)
@@ -119,12 +124,16 @@ def evaluate(
         else:
             result.skipped[benchmark.name] = obstacle
     total, done = sum(len(batches) for *_, batches in runnable), 0
+    speed = _Speed(total)
     for benchmark, source, batches in runnable:
         sitting = sittings[id(source)]
         answers: list[Record] = []
         for batch in batches:
-            answers += _ask_once(parts / benchmark.name, benchmark, batch, sitting)
+            fresh = not part_of(parts / benchmark.name, batch).exists()
+            said = ask_once(parts / benchmark.name, benchmark, batch, sitting)
+            answers += said
             done += 1
+            speed.tell(benchmark.name, done, len(said) if fresh else 0)
             if progress is not None:
                 progress(done, total, dict(result.metrics))
         # Controls in their order of appearance, examples in evaluation order: independent of how batches were
@@ -139,8 +148,9 @@ def evaluate(
         result.records += records
         result.metrics |= metrics
         result.skipped |= missing
-        result.protocol[benchmark.name] = _describe(benchmark, records)
-        _merge_arrays(parts / benchmark.name, batches, out / f"drawings-{benchmark.name}.safetensors")
+        check_controls(records)
+        result.protocol[benchmark.name] = describe(benchmark, records, source)
+        merge_arrays(parts / benchmark.name, batches, out / f"drawings-{benchmark.name}.safetensors")
     save_records(out / "records.parquet", result.records)
     write_json(out / "metrics.json", result.metrics)
     write_json(out / "skipped.json", result.skipped)
@@ -176,59 +186,21 @@ def leave_ledger(context: StageContext, result: Result) -> None:
     write_json(context.out / "ledger.json", ledger)
 
 
-def _start_or_go_on(parts: Path, suite: list[Benchmark], sources: Sequence[Examples], seed: int) -> None:
-    """Keep earlier parts only if they were made under this very protocol."""
-    plan = {
-        "suite": {benchmark.name: benchmark.settings() for benchmark in suite},
-        "corpora": [source.describe() for source in sources],
-        "seed": seed,
-    }
-    text = json.dumps(plan, sort_keys=True, default=str)
-    path = parts / "plan.json"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        log.warning("The parts in %s were made under another protocol: starting afresh", parts)
-        shutil.rmtree(parts)
-    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+class _Speed:
+    """Tells the log how fast a long evaluation goes: examples that this attempt asked about, a second."""
 
+    def __init__(self, total: int):
+        self.total, self.asked = total, 0
+        self.started = self.told = time.monotonic()
 
-def _ask_once(folder: Path, benchmark: Benchmark, batch: Batch, sitting: Sitting) -> list[Record]:
-    """The batch's records: from its part if there is one, else from the model."""
-    part = folder / f"{batch.name}.parquet"
-    if not part.exists():
-        answers: Answers = benchmark.ask(batch, sitting)
-        if answers.arrays:
-            # Before the part, whose presence says that the batch is done.
-            arrays = {name: np.ascontiguousarray(values) for name, values in answers.arrays.items()}
-            replace_file(folder / f"{batch.name}.safetensors", lambda temporary: save_file(arrays, temporary))
-        save_part(part, answers.records)
-    return load_part(part)
-
-
-def _merge_arrays(folder: Path, batches: list[Batch], path: Path) -> None:
-    files = [file for batch in batches if (file := folder / f"{batch.name}.safetensors").exists()]
-    if files:
-        loaded = [load_file(file) for file in files]
-        merged = {name: np.concatenate([part[name] for part in loaded]) for name in sorted(loaded[0])}
-        replace_file(path, lambda temporary: save_file(merged, temporary))
-
-
-def _describe(benchmark: Benchmark, records: list[Record]) -> dict[str, Any]:
-    """How the numbers came about, with a hash over what was asked: equal hashes, equal examples."""
-    digest = hashlib.sha256()
-    examples: dict[str, set[str]] = {}
-    for record in records:
-        known = examples.setdefault(record.control, set())
-        if record.control == "" and record.example_id not in known:
-            asked = [record.example_id, record.cluster_id, record.prompt, *record.references]
-            digest.update(json.dumps(asked, ensure_ascii=False).encode())
-        known.add(record.example_id)
-    return {
-        **benchmark.settings(),
-        "metric": records[0].metric,
-        "further_metrics": list(dict.fromkeys(r.metric for r in records if r.metric != records[0].metric)),
-        "examples": {control: len(known) for control, known in examples.items()},
-        "examples_sha256": digest.hexdigest(),
-    }
+    def tell(self, benchmark: str, done: int, asked: int) -> None:
+        """Count ``asked`` examples, and say so from time to time."""
+        self.asked += asked
+        now = time.monotonic()
+        if asked and now - self.told >= _SPEED_EVERY_S:
+            self.told = now
+            rate = self.asked / (now - self.started)
+            log.info("%s: batch %d of %d, %.3g examples/s", benchmark, done, self.total, rate)
 
 
 def _save_images(folder: Path, suite: list[tuple[Benchmark, Examples]]) -> None:

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evals.benchmark import REAL, SHUFFLED, VISION_OFF, Answers, Batch, Benchmark
+from evals.benchmark import REAL, SHUFFLED, TEXT_PRIOR, VISION_OFF, Answers, Batch, Benchmark
 from evals.choose import choose_partners
 from evals.errors import EvaluationError
 from evals.metrics.caption import CaptionScores, choose_metrics, choose_tokenizer, describe, score_set
+from evals.prior import guess_captions, prior_records
 from evals.records import Record
 from evals.sitting import Sitting, count_tokens
 from lavit.build import locate
@@ -21,7 +22,8 @@ class Captioning(Benchmark):
 
     Controls: ``vision_off`` asks for a caption of nothing, which is one and the same caption for every image;
     ``shuffled`` gives each image the caption of another. A caption depends on its image alone (there is no
-    other input), so these are the very captions made before, and no image is captioned twice.
+    other input), so these are the very captions made before, and no image is captioned twice. ``text_prior`` says of
+    each image the consensus caption of the others.
 
     Args:
         metrics: CIDEr, the primary score, and what else to compute (:data:`evals.metrics.caption.METRICS`): further
@@ -38,8 +40,9 @@ class Captioning(Benchmark):
     """
 
     metric = "CIDEr"
-    known_controls = (VISION_OFF, SHUFFLED)
-    derived_controls = (SHUFFLED,)
+    known_controls = (VISION_OFF, SHUFFLED, TEXT_PRIOR)
+    derived_controls = (SHUFFLED, TEXT_PRIOR)
+    libraries = ("pycocoevalcap",)
 
     def __init__(
         self,
@@ -105,7 +108,8 @@ class Captioning(Benchmark):
         """Add the shuffled control and score everything, CIDEr against the references of the whole set."""
         real = [record for record in records if record.control == REAL]
         off = [record for record in records if record.control == VISION_OFF]
-        groups = [real, off, self._shuffle(real)]
+        prior = prior_records(real, self.controls[TEXT_PRIOR], guess_captions)
+        groups = [real, off, self._shuffle(real), prior]
         references = [record.references for record in real]
         finished: list[Record] = []
         for group in groups:
@@ -119,6 +123,10 @@ class Captioning(Benchmark):
                     aux = {**record.aux, **{name: float(values[place]) for name, values in others.items()}}
                     finished.append(dataclasses.replace(record, score=float(scores[place]), aux=aux))
         return finished
+
+    def rescore(self, records: list[Record]) -> list[Record]:
+        """Score the captions again, and make the derived controls again from them."""
+        return self.finish([record for record in records if record.control not in self.derived_controls])
 
     def summarise(self, records: Sequence[Record]) -> tuple[dict[str, float], dict[str, str]]:
         """As every benchmark, with the official scores of the set, which for BLEU and METEOR are no means."""

@@ -23,6 +23,10 @@ class FromFiles(Benchmark):
         super().__init__(name, **further)
         self._opened: Dataset | None = None
 
+    def known_hygiene(self) -> str:
+        """Nothing: whether an arm's training knew a published dataset is for the suite to declare."""
+        return ""
+
     def source(self, corpus: Corpus | None, root: Path | None, image_size: int) -> Examples:
         """Open the dataset's files, checking them.
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from evals.benchmark import REAL, SHUFFLED, VISION_OFF, Answers, Batch, Benchmark
+from evals.benchmark import REAL, SHUFFLED, TEXT_PRIOR, VISION_OFF, Answers, Batch, Benchmark
 from evals.errors import EvaluationError
 from evals.metrics import vqa
+from evals.prior import guess_answers, prior_records
 from evals.records import Record
 from evals.sitting import Sitting, count_tokens
 from lavit.build import locate
@@ -27,7 +28,8 @@ class QuestionAnswering(Benchmark):
 
     Accuracy is the mean over questions, also given per kind. Beside it stand ``balanced.<kind>`` (mean over
     the right answers of the accuracy among their questions) and ``majority`` with ``majority.<kind>`` (the
-    accuracy of the most frequent answer to each kind, in this very set).
+    accuracy of the most frequent answer to each kind, in this very set). The control ``text_prior`` answers with what
+    is most often right of the same question about the other images.
 
     Args:
         per_image: questions an image; the corpus may have fewer. None: all of them.
@@ -42,7 +44,8 @@ class QuestionAnswering(Benchmark):
     """
 
     metric = "accuracy"
-    known_controls = (VISION_OFF, SHUFFLED)
+    known_controls = (VISION_OFF, SHUFFLED, TEXT_PRIOR)
+    derived_controls = (TEXT_PRIOR,)
     protocol = vqa.NAME
 
     def __init__(
@@ -135,6 +138,15 @@ class QuestionAnswering(Benchmark):
 
     def _score(self, record: Record) -> Record:
         return record.scored(self.judge(record))
+
+    def finish(self, records: list[Record]) -> list[Record]:
+        """Add the text prior."""
+        prior = prior_records(records, self.controls[TEXT_PRIOR], guess_answers)
+        return records + [self._score(record) for record in prior]
+
+    def rescore(self, records: list[Record]) -> list[Record]:
+        """Compare every answer with its references again, and make the text prior again."""
+        return self.finish([self._score(r) for r in records if r.control not in self.derived_controls])
 
     def summarise(self, records: Sequence[Record]) -> tuple[dict[str, float], dict[str, str]]:
         """Accuracy overall and per kind, balanced accuracy per kind, and the majority floors."""

@@ -46,6 +46,7 @@ class Dataset(ABC):
     page: ClassVar[str]  # where its publishers offer it for download
     layout: ClassVar[str]  # the files below root / folder, one a line, with what they are
     known_splits: ClassVar[tuple[str, ...]]
+    preprocessing: ClassVar[str] = "squashed to a square, bicubic"  # part of a result's fingerprint
 
     def __init__(self, root: Path, split: str, image_size: int, all_pictures: bool = True):
         self.root, self.split, self.image_size = root / self.folder, split, image_size

@@ -41,7 +41,7 @@ def test_who_knows_everything_gets_everything(corpus, suite, tmp_path) -> None:
 def test_controls_lie_below_what_they_control(corpus, suite, tmp_path) -> None:
     metrics = evaluate(Oracle(), corpus, suite, tmp_path).metrics
     for name in ("caption/CIDEr", "vqa/accuracy"):
-        for control in ("vision_off", "shuffled"):
+        for control in ("vision_off", "shuffled", "text_prior"):
             assert metrics[f"{name}@{control}"] < 0.8 * metrics[name], (name, control)
 
 
@@ -70,9 +70,11 @@ def test_records_are_complete_unique_and_in_order(corpus, suite, tmp_path) -> No
         ("caption", ""): 50,
         ("caption", "vision_off"): 20,
         ("caption", "shuffled"): 25,
+        ("caption", "text_prior"): 50,
         ("vqa", ""): 120,
         ("vqa", "vision_off"): 80,
         ("vqa", "shuffled"): 100,
+        ("vqa", "text_prior"): 120,
         ("t2i", ""): 40,
         ("t2i", "ceiling"): 10,
         ("tokenizer", ""): 40,  # cosine on objects and on all patches
@@ -148,7 +150,7 @@ def test_the_protocol_says_what_was_asked_of_how_many(corpus, suite, tmp_path) -
     a = evaluate(Oracle(), corpus, suite, tmp_path / "a").protocol
     b = evaluate(Blind(), corpus, suite, tmp_path / "b").protocol
     assert a["caption"] == b["caption"]
-    assert a["caption"]["examples"] == {"": 50, "vision_off": 20, "shuffled": 25}
+    assert a["caption"]["examples"] == {"": 50, "vision_off": 20, "shuffled": 25, "text_prior": 50}
     suite[0].count = 49
     c = evaluate(Oracle(), corpus, suite, tmp_path / "c").protocol
     assert c["caption"]["examples_sha256"] != a["caption"]["examples_sha256"]
