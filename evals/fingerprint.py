@@ -1,9 +1,9 @@
 """The fingerprint of a result: everything that its numbers depend on besides the model, in one short hash and in words.
 
 Two results with equal fingerprints were made by one rule on the same examples in the same order, and may stand in one
-column. What a rule says (examples, prompt, decoding, metric and its version, split, image preprocessing) is in it. Which
-versions of packages happened to be installed is not: these should move nothing, are kept beside it as ``environment``,
-and a report warns where they differ.
+column. What a rule says (examples, prompt, decoding, metric and its version, split, image preprocessing) is in it.
+Which versions of packages happened to be installed is not: these should move nothing, are kept beside it as
+``environment``, and a report warns where they differ.
 """
 
 from __future__ import annotations

@@ -93,9 +93,9 @@ class _Answers:
 def guess_captions(real: Sequence[Record]) -> list[str]:
     """For each image the consensus caption of the others: the reference with the greatest mean CIDEr on them.
 
-    Candidates are the first references of the first 48 images (evaluation orders are random); each is scored against the
-    references of these images, without the image that it is from and the one that is guessed for. Document frequencies
-    are the sample's.
+    Candidates are the first references of the first 48 images (evaluation orders are random); each is scored against
+    the references of these images, without the image that it is from and the one that is guessed for. Document
+    frequencies are the sample's.
     """
     chosen = _consensus(tuple(record.references for record in real[:SAMPLE]))
     place_of = {record.cluster_id: place for place, record in enumerate(real[:SAMPLE])}

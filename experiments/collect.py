@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from experiments.confounds import find_confounds
+from experiments.confounds import allowed, find_confounds
 from experiments.environment import environment, git_state
 from experiments.freeze import frozen_state
 from experiments.metrics_table import run_metrics
@@ -80,7 +80,8 @@ def write_runs(plan: Plan) -> Path:
                 "status": "done" if state.status == "done" else "failed" if state.status == "failed" else "missing",
                 "stage_keys": run.stage_keys,
                 "metrics": run_metrics(store, run),
-                "skipped": _skipped(store, run),
+                "skipped": skipped(store, run),
+                "fingerprints": fingerprints(store, run),
                 "ledgers": {
                     stage: ledger
                     for stage, key in run.stage_keys.items()
@@ -101,6 +102,7 @@ def write_runs(plan: Plan) -> Path:
         "created": max(finished),  # when the last stage was finished: the same store gives the same file
         "plan": _with_launch(plan, store),
         "confounds": find_confounds(plan),
+        "varied": sorted({path for run in plan.runs for path in allowed(plan, run)}),
         "frozen": frozen_state(plan),  # what differs from the plan that was written down beforehand
         "runs": runs,
     }
@@ -133,11 +135,20 @@ def _evaluated(plan: Plan, store: Store) -> Iterable[tuple[Run, Path]]:
             yield run, folder
 
 
-def _skipped(store: Store, run: Run) -> dict[str, str]:
+def skipped(store: Store, run: Run) -> dict[str, str]:
     """Metric or benchmark -> why this run has no value of it."""
     folder = records_folder(store, run)
     found = read_json(folder / "skipped.json") if folder is not None else None
     return found if isinstance(found, dict) else {}
+
+
+def fingerprints(store: Store, run: Run) -> dict[str, dict[str, Any]]:
+    """Benchmark -> by which rule this run was evaluated; empty until it is."""
+    folder = records_folder(store, run)
+    found = read_json(folder / "protocol.json") if folder is not None else None
+    if not isinstance(found, dict):
+        return {}
+    return {name: entry["fingerprint"] for name, entry in found.items() if "fingerprint" in entry}
 
 
 def record_name(plan: Plan, run: Run) -> str:

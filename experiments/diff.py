@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.confounds import leaves
-from experiments.differences import ABSENT, changed_leaves, changed_modules, read_request
+from experiments.differences import ABSENT, changed_evaluation, changed_leaves, changed_modules, read_request
 from experiments.errors import LavitError, did_you_mean
 from experiments.store import ENVIRONMENT, Store, read_json
 
@@ -48,6 +48,8 @@ class ArmDiff:
         code: stage -> lines.
         environment: dotted path -> (A, B), of the stages that are not shared.
         unrecorded: stages of which at least one has no environment recorded.
+        evaluation: ``benchmark.part`` -> (A, B): what is not the same rule of evaluation, packages under
+            ``benchmark.environment``.
         ledgers: (stage, item, A, B) where they differ; ``wall_s`` among the items.
         metrics: one entry per measure; see :mod:`experiments.diff_records`.
         examples: one entry per measure: how many examples became better or worse, and some of them.
@@ -62,6 +64,7 @@ class ArmDiff:
     code: dict[str, list[str]] = field(default_factory=dict)
     environment: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     unrecorded: list[str] = field(default_factory=list)
+    evaluation: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     ledgers: list[tuple[str, str, float, float]] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
@@ -88,6 +91,7 @@ class ArmDiff:
             "code": self.code,
             "environment": pairs(self.environment),
             "environment_not_recorded": self.unrecorded,
+            "evaluation": pairs(self.evaluation),
             "same_data": self.same_data,
             "ledgers": [dict(zip(("stage", "item", "a", "b"), row, strict=True)) for row in self.ledgers],
             "metrics": self.metrics,
@@ -139,6 +143,10 @@ def diff(runs: Path, a: Side, b: Side, shown: int = 3) -> ArmDiff:
     seeds = (shared_seeds[0],) * 2 if shared_seeds else (next(iter(a.runs)), next(iter(b.runs)))
     found = ArmDiff(a, b, seeds)
     _compare_stages(found, Store(runs), a.runs[seeds[0]], b.runs[seeds[1]])
+    kept = [run.get("fingerprints") or {} for run in (a.runs[seeds[0]], b.runs[seeds[1]])]
+    found.evaluation = changed_evaluation(*kept)
+    if all(kept) and (single := sorted(kept[0].keys() ^ kept[1].keys())):
+        found.notes.append(f"only one of the two was evaluated on {', '.join(single)}")
     from experiments.diff_records import compare_records
 
     compare_records(found, shown)
@@ -201,6 +209,8 @@ def render(found: ArmDiff) -> str:
     if found.unrecorded:
         environment.append(f"not recorded: {', '.join(found.unrecorded)}")
     lines += _section("environment", environment)
+    evaluation = [f"{path}: {_short(a)} -> {_short(b)}" for path, (a, b) in found.evaluation.items()]
+    lines += _section("evaluation", evaluation)
     ledgers = [
         f"{stage} {item}: {a:,.6g} -> {b:,.6g}" + (f" (x {b / a:.3g})" if a else "")
         for stage, item, a, b in found.ledgers

@@ -103,6 +103,19 @@ def changed_leaves(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, 
     return {path: (before.get(path, ABSENT), after.get(path, ABSENT)) for path in differing(old, new)}
 
 
+def changed_evaluation(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """``benchmark.part`` -> (old, new) of what is not the same rule of evaluation, in benchmarks that both have.
+
+    Args:
+        old, new: fingerprints by benchmark, as runs.json has them; packages are told as ``benchmark.environment.name``.
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in [name for name in old if name in new]:
+        sides = [{**side[name]["parts"], "environment": side[name]["environment"]} for side in (old, new)]
+        found |= {f"{name}.{path}": pair for path, pair in changed_leaves(*sides).items()}
+    return found
+
+
 def changed_modules(store: Path, old: str, new: str, request: Mapping[str, Any] | None = None) -> list[str]:
     """Say which modules tell two code versions apart.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from experiments.collect import curve_points, own_stages, records_folder, slug, study_folder
+from experiments.collect import curve_points, fingerprints, own_stages, records_folder, skipped, slug, study_folder
 from experiments.environment import NUMERIC, environment, git_state, requirements_text, stage_environment
 from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
@@ -109,6 +109,11 @@ def _tags(plan: Plan, run: Run, key: str, error: dict[str, Any] | None, made_on:
     }
     if git.get("commit"):
         tags |= {"mlflow.source.git.commit": git["commit"], "lavit.git.dirty": str(git["dirty"]).lower()}
+    store = Store(plan.runs_dir)
+    for name, found in fingerprints(store, run).items():
+        tags[f"lavit.fingerprint.{name}"] = f"{found['hash'][:12]} {found['line']}, {found['hygiene'] or 'undeclared'}"
+    if absent := skipped(store, run):
+        tags["lavit.absent"] = "\n".join(f"{name}: {why}" for name, why in absent.items())
     if error:
         tags |= {"lavit.error": f"{error['stage']}: {error['class']}: {error['message']}"}
     return tags

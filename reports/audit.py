@@ -8,6 +8,7 @@ from typing import Any
 
 from reports.budget import average, cost, own_stages
 from reports.check import Check
+from reports.evaluation_audit import absence_check, evaluation_check
 from reports.findings import warnings
 from reports.price_audit import matched_check, price_check
 from reports.render.numbers import interval
@@ -22,6 +23,8 @@ def audit(results: Results) -> list[Check]:
         _frozen(results),
         _design(results),
         _examples(results),
+        evaluation_check(results),
+        absence_check(results),
         _voids(results),
         _conditions(results),
         _axes_only(results),

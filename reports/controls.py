@@ -1,4 +1,4 @@
-"""Every score against its floor (image shuffled, vision off) or its ceiling (reconstruction), run by run."""
+"""Every score against its floor (wrong image, no image, text alone) or its ceiling (reconstruction), run by run."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.errors import LavitError, did_you_mean
+from reports.fingerprints import Fingerprints, read_fingerprints
 from reports.study import Study, read_study
 
 REQUIRED = (
@@ -56,7 +57,7 @@ class Frame:
         step, flops, name, value. header: the rest of runs.json (git, environment, plan, created). folder:
         where it was read from. files: arm and seed -> the name of the file that its records came from. slugs:
         arm -> its name in file names. notes: what is unfinished or missing, in sentences. skipped: arm -> metric or
-        benchmark -> why its runs have none.
+        benchmark -> why its runs have none. fingerprints: by which rule each run was evaluated.
     """
 
     study: Study
@@ -71,6 +72,7 @@ class Frame:
     slugs: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
+    fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
     @property
     def arms(self) -> list[str]:
@@ -97,9 +99,8 @@ def load(folder: Path | str) -> Frame:
     """Read a study's folder.
 
     Raises:
-        LavitError: a missing file or column, an unknown arm, duplicate keys, scores that are not finite, or
-        arms that
-            were not scored on the same examples; each names the file or the arm and says what to do.
+        LavitError: a missing file or column, an unknown arm, duplicate keys, scores that are not finite, or arms that
+            were not scored on the same examples or by the same rule; each names the file or the arm, and what to do.
     """
     folder = Path(folder)
     study = read_study(folder / "study.yaml")
@@ -112,7 +113,9 @@ def load(folder: Path | str) -> Frame:
     frame.slugs = {arm: path.stem.rsplit(f"-s{seed}", 1)[0] for (arm, seed), path in files.items()}
     for entry in entries:
         frame.skipped.setdefault(str(entry.get("arm")), {}).update(entry.get("skipped") or {})
-    frame.notes = _describe_gaps(frame)
+    frame.fingerprints = read_fingerprints(header, entries, study.default)
+    frame.fingerprints.check(records)
+    frame.notes = [*_describe_gaps(frame), *frame.fingerprints.environments()]
     return frame
 
 

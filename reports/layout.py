@@ -36,6 +36,7 @@ class _Builder:
         self.study = self.results.frame.study
         self.arms = self.results.frame.arms
         self.families: set[str] = set()
+        self.absent: dict[str, list[str]] = {}  # why -> what no arm has
 
     def build(self) -> Table | None:
         makers: dict[str, Callable[[Mapping[str, Any]], Made]] = {
@@ -53,7 +54,10 @@ class _Builder:
         made: Made = []
         for declared in self.declaration.columns:
             source = next(s for s in makers if s in declared)
-            made += makers[source](declared)
+            found = makers[source](declared)
+            if not found:
+                self._note_absent(str(declared[source]))
+            made += found
         if not any(column.kind != "axis" for column, _ in made) and self.declaration.name != "main":
             return None
         columns = [Column("arm", "Arm", kind="text"), *(column for column, _ in made)]
@@ -70,7 +74,25 @@ class _Builder:
             tuple(rows),
             self.notes.listed(),
             self.study.headline,
+            self._footer(columns),
         )
+
+    def _note_absent(self, label: str) -> None:
+        """Remember why a declared column is left out, where every finished run says so."""
+        name = label.partition("@")[0]
+        arms = [arm for arm in self.arms if self.results.frame.done(arm)]
+        reasons = list(dict.fromkeys(self.results.frame.why_skipped(arm, name) for arm in arms))
+        if reasons and all(reasons):
+            self.absent.setdefault("; ".join(reasons), []).append(label)
+
+    def _footer(self, columns: list[Column]) -> tuple[str, ...]:
+        """By which rule each benchmark of the table was evaluated, and which of its columns no arm has."""
+        labels = [column.key.split(".", 1)[-1] for column in columns if "/" in column.key]
+        shown = dict.fromkeys(label.split("/")[0] for label in labels)
+        lines = [self.results.frame.fingerprints.line(benchmark) for benchmark in shown]
+        for why, names in self.absent.items():
+            lines.append(f"In no arm: {', '.join(dict.fromkeys(names))}. {_sentence(why)}")
+        return tuple(line for line in lines if line)
 
     def _caption(self, columns: list[Column], rows: list[Row]) -> str:
         seeds = {len(self.results.frame.done(arm)) for arm in self.arms} - {0}

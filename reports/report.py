@@ -171,6 +171,12 @@ def _document(results: Results, findings: list[Finding], tables: list[Table]) ->
             }
             for f in findings
         ],
+        "fingerprints": [
+            {"arm": arm, "seed": seed, "benchmark": benchmark, **found}
+            for (arm, seed), own in results.frame.fingerprints.by_run.items()
+            for benchmark, found in own.items()
+        ],
+        "absent": results.frame.skipped,
         "frozen": results.frame.header.get("frozen"),
         "warnings": warnings(results),
         "tables": [table.name for table in tables],

@@ -25,7 +25,7 @@ class Results:
 
     @cached_property
     def floors(self) -> list[Gap]:
-        """Every arm's score against its shuffled-image and vision-off controls."""
+        """Every arm's score against its shuffled-image, vision-off and text-prior controls."""
         return floors(self.scores)
 
     @cached_property

@@ -12,6 +12,7 @@ from reports.results import Results
 from reports.wording import Finding, Shown, alone, arms_of
 
 MOST_LISTED = 5
+CONTROLS = {"shuffled": "shuffled-image", "vision_off": "vision-off", "text_prior": "text-prior"}
 
 
 def about_controls(results: Results) -> list[Finding]:
@@ -20,7 +21,7 @@ def about_controls(results: Results) -> list[Finding]:
     for control in dict.fromkeys(g.control for g in results.floors):
         gaps = [g for g in results.floors if g.control == control]
         failing = [g for g in gaps if not g.clear]
-        name = {"shuffled": "shuffled-image", "vision_off": "vision-off"}.get(control, control)
+        name = CONTROLS.get(control, control)
         measures = list(dict.fromkeys(g.measure for g in gaps))
         names = " and ".join(results.display(m).name for m in measures)
         smallest = []

@@ -70,7 +70,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table with lettered footnotes."""
+    """A titled table with lettered footnotes; `footer` are lines on all of it: how its numbers came about."""
 
     name: str
     title: str
@@ -79,6 +79,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[tuple[str, str], ...] = ()
     headline: str = ""
+    footer: tuple[str, ...] = ()
 
     def groups(self) -> list[tuple[str, list[Column]]]:
         """Neighbouring columns of one group, in order; the first group is the arm's name."""

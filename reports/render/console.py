@@ -65,6 +65,7 @@ def _draw(table: Table, columns: list[Column], grid: list[list[str]]) -> str:
     used = [c for row in table.rows for k in columns for c in row.cells[k.key].notes]
     used += [c.note for c in columns if c.note]
     lines += [f"{letter}) {plain(text)}" for letter, text in table.notes if letter in used]
+    lines += [plain(line) for line in table.footer]
     return "\n".join(lines) + "\n"
 
 

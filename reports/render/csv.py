@@ -63,6 +63,7 @@ def render_json(table: Table) -> str:
             for row in table.rows
         ],
         "notes": [{"letter": letter, "text": text} for letter, text in table.notes],
+        "footer": list(table.footer),
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 

@@ -79,8 +79,9 @@ def render_latex(table: Table, label: str | None = None) -> str:
         head = rf"\textbf{{({chr(ord('a') + i)})}}\\[1pt]" + "\n" if len(panels) > 1 else ""
         bodies.append(head + "\\lvfit{%\n" + _tabular(table, columns) + "}")
     notes = ""
-    if table.notes:
+    if table.notes or table.footer:
         lines = [rf"\textsuperscript{{{letter}}} {escape(text)}" for letter, text in table.notes]
+        lines += [escape(line) for line in table.footer]
         notes = (
             "\\par\\vspace{2pt}\n\\begin{minipage}{\\textwidth}\\scriptsize\\raggedright\n"
             + "\\\\\n".join(lines)

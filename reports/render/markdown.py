@@ -26,6 +26,7 @@ def render_markdown(table: Table) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", escape(table.caption).replace("grey row", "first row")]
     lines += [f"<br><sup>{letter}</sup> {escape(text)}" for letter, text in table.notes]
+    lines += [f"<br>{escape(line)}" for line in table.footer]
     return "\n".join(lines) + "\n"
 
 

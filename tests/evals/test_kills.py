@@ -20,7 +20,10 @@ HERE = Path(__file__).parent
 
 
 def start(out: Path, kind: str) -> subprocess.Popen:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)]),
+        "OMP_NUM_THREADS": "1",
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen([sys.executable, str(HERE / "killed_evaluation.py"), str(out), kind], env=environment)
 

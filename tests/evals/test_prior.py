@@ -13,7 +13,9 @@ from evals.records import Record
 
 
 def question(image: int, text: str, *answers: str, kind: str = "") -> Record:
-    return Record("vqa", "accuracy", "", "test", f"{image}-{text}", str(image), "?", answers, 1.0, kind, text, order=image)
+    return Record(
+        "vqa", "accuracy", "", "test", f"{image}-{text}", str(image), "?", answers, 1.0, kind, text, order=image
+    )
 
 
 def image(number: int, *captions: str) -> Record:

@@ -56,6 +56,23 @@ def test_config_stages_data_and_costs_are_told_apart(runs):
     assert other.config == {}
 
 
+def test_another_rule_of_evaluation_is_named(runs, tmp_path):
+    changed = Path(shutil.copytree(runs, tmp_path / "runs"))
+    path = changed / "tiny" / "runs.json"
+    body = json.loads(path.read_text())
+    for run in body["runs"]:
+        if run["arm"] != "default":
+            run["fingerprints"]["caption"]["parts"]["beams"] = 4
+            run["fingerprints"]["caption"]["environment"]["scorer"] = "1.3"
+            run["fingerprints"]["vqa"] = run["fingerprints"]["caption"]
+    path.write_text(json.dumps(body))
+    found = diff(changed, *sides(changed, "default", "tokens=pooled"))
+    assert found.evaluation == {"caption.beams": (1, 4), "caption.environment.scorer": ("1.2", "1.3")}
+    assert "only one of the two was evaluated on vqa" in found.notes
+    assert "caption.beams: 1 -> 4" in render(found)
+    assert diff(runs, *sides(runs, "default", "tokens=pooled")).evaluation == {}
+
+
 def test_metrics_are_tested_as_the_report_tests_them(runs):
     from reports.contrast import contrast
     from reports.frame import load

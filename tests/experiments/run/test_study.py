@@ -174,13 +174,16 @@ def test_a_study_that_stops_is_collected_from_its_closing_stage(plan):
     assert runs[0]["metrics"]["caption/CIDEr"] > 3, "under its own name, as an evaluation's"
     assert runs[0]["metrics"]["tokenizer/caption/CIDEr"] > 3
     assert runs[0]["skipped"] == {"vqa/mood": "nobody asked"}
+    assert runs[0]["fingerprints"]["caption"]["parts"] == {"split": "test", "beams": 1}
     curves = parquet.read_table(folder / "curves.parquet").to_pydict()
     assert set(zip(curves["stage"], curves["name"], strict=True)) == {
         ("tokenizer", "train/loss"), ("inspect", "val/caption/CIDEr"),
     }  # fmt: skip
     assert len(list((folder / "samples").rglob("t2i-*.png"))) == 4
     assert show_report(wanted, folder)
-    assert (folder / "report.html").is_file()
+    page = (folder / "report.html").read_text()
+    assert "caption: test, 6 images, CIDEr-D, held-out, 3f2a9c" in page
+    assert "vqa/mood, every arm: nobody asked" in page
     assert "caption/CIDEr" in metrics_table({"default": wanted})
 
 

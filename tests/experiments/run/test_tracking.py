@@ -106,6 +106,8 @@ def test_mlflow_rebuilt_from_nothing_equals_the_first(runs, tmp_path):
     statuses = [run["info"][1] for run in first.values()]
     assert sorted(statuses) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
     done = next(run for run in first.values() if run["info"][1] == "FINISHED")
+    assert done["tags"]["lavit.fingerprint.caption"] == "3f2a9c000000 test, 6 images, CIDEr-D, held-out"
+    assert done["tags"]["lavit.absent"] == "vqa/mood: nobody asked"
     times = [at for _, at, _ in done["histories"]["train/loss"]]
     assert times == sorted(times)
     assert done["info"][2] <= times[0] <= times[-1] <= done["info"][3], "the curve lies within its run's own time"
