@@ -145,6 +145,8 @@ def diff(runs: Path, a: Side, b: Side, shown: int = 3) -> ArmDiff:
     _compare_stages(found, Store(runs), a.runs[seeds[0]], b.runs[seeds[1]])
     kept = [run.get("fingerprints") or {} for run in (a.runs[seeds[0]], b.runs[seeds[1]])]
     found.evaluation = changed_evaluation(*kept)
+    if rules := dict.fromkeys(path.split(".")[0] for path in found.evaluation if ".environment." not in path):
+        found.notes.append(f"not evaluated by one rule: {', '.join(rules)}; their metrics differ by more than the arms")
     if all(kept) and (single := sorted(kept[0].keys() ^ kept[1].keys())):
         found.notes.append(f"only one of the two was evaluated on {', '.join(single)}")
     from experiments.diff_records import compare_records

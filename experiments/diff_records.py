@@ -101,7 +101,7 @@ def _study_scores(found: ArmDiff) -> Scores | None:
     from reports.frame import load
     from reports.measure import Scores
 
-    return Scores(load(found.a.folder))
+    return Scores(load(found.a.folder, one_rule=False))  # the two may well differ: that is told
 
 
 def _pair_cube(rows: pandas.DataFrame) -> Cube:

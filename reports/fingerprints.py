@@ -53,11 +53,11 @@ class Fingerprints:
             first = next(iter(own))
             firsts: dict[str, Key] = {}  # an arm's seeds are compared with its own first one: no axis excuses them
             for key, found in own.items():
-                within = key[0] in firsts
-                base = firsts.setdefault(key[0], key) if within else first
+                base = firsts.get(key[0], first)
+                left = differences(own[base], found)
+                if key[0] not in firsts:
+                    left = self._unexplained(benchmark, left)
                 firsts.setdefault(key[0], key)
-                differing = differences(own[base], found)
-                left = differing if within else self._unexplained(benchmark, differing)
                 if left:
                     raise _refusal(benchmark, (base, own[base]), (key, found), left, records)
 

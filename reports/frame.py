@@ -95,8 +95,12 @@ class Frame:
         return sorted(int(s) for s in rows["seed"])
 
 
-def load(folder: Path | str) -> Frame:
+def load(folder: Path | str, one_rule: bool = True) -> Frame:
     """Read a study's folder.
+
+    Args:
+        folder: the study's.
+        one_rule: refuse runs that were not evaluated by one rule, as whatever compares arms must.
 
     Raises:
         LavitError: a missing file or column, an unknown arm, duplicate keys, scores that are not finite, or arms that
@@ -114,7 +118,8 @@ def load(folder: Path | str) -> Frame:
     for entry in entries:
         frame.skipped.setdefault(str(entry.get("arm")), {}).update(entry.get("skipped") or {})
     frame.fingerprints = read_fingerprints(header, entries, study.default)
-    frame.fingerprints.check(records)
+    if one_rule:
+        frame.fingerprints.check(records)
     frame.notes = [*_describe_gaps(frame), *frame.fingerprints.environments()]
     return frame
 
