@@ -1,9 +1,9 @@
 """The fingerprint of a result: everything that its numbers depend on besides the model, in one short hash and in words.
 
 Two results with equal fingerprints were made by one rule on the same examples in the same order, and may stand in one
-column. What a rule says (examples, prompt, decoding, metric and its version, split, image preprocessing) is in it.
-Which versions of packages happened to be installed is not: these should move nothing, are kept beside it as
-``environment``, and a report warns where they differ.
+column. What a rule says (examples, prompt, decoding, metric with the version of the code that computes it, split, image
+preprocessing) is in it. Which versions of the packages that compute answers happened to be installed is not: these
+should move nothing but last bits, are kept beside it as ``environment``, and a report warns where they differ.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ def _line(benchmark: Benchmark, settings: Mapping[str, Any], records: Sequence[R
     images = len({record.cluster_id for record in real})
     examples = len({record.example_id for record in real})
     asked = f"{images:,} {benchmark.unit}" + (f" with {examples:,} questions" if examples != images else "")
-    words = [benchmark.split, asked, f"{records[0].metric}: {benchmark.protocol}" if benchmark.protocol else "", ""]
+    protocol = settings.get("protocol")
+    words = [benchmark.split, asked, f"{records[0].metric}: {protocol}" if protocol else "", ""]
     if decode := settings.get("decode"):
         words[-1] = _decoding(decode)
     if settings.get("prompt"):

@@ -48,7 +48,7 @@ def prior_records(
         )
     chosen = set(images[:count])
     return [
-        dataclasses.replace(record, control=TEXT_PRIOR, prediction=said, tokens=None, aux={}, score=float("nan"))
+        dataclasses.replace(record, control=TEXT_PRIOR, prediction=said, tokens=None, score=float("nan"))
         for record, said in zip(real, guess(real), strict=True)
         if record.cluster_id in chosen
     ]

@@ -100,8 +100,8 @@ class Fingerprints:
                 if len(where) > 1:
                     each = "; ".join(f"{number} for {_few(runs)}" for number, runs in where.items())
                     said.append(
-                        f"{benchmark} was not scored with one version of {package}: {each}. The rule is the same, so "
-                        "this should move nothing; evaluate again in one environment if it may."
+                        f"{benchmark} was not evaluated with one version of {package}: {each}. The rule is the same, "
+                        "so this should move last bits alone; evaluate again in one environment to be sure."
                     )
         return said
 

@@ -42,7 +42,6 @@ class Captioning(Benchmark):
     metric = "CIDEr"
     known_controls = (VISION_OFF, SHUFFLED, TEXT_PRIOR)
     derived_controls = (SHUFFLED, TEXT_PRIOR)
-    libraries = ("pycocoevalcap",)
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ def rule(name: str, **changes: object) -> dict:
     parts = {**PARTS[name], "examples_sha256": "e" * 64} | changes
     digest = f"{abs(hash(tuple(sorted(map(str, parts.items()))))):064x}"[-64:]
     line = f"test, {parts['examples.real']} images, {parts['protocol']}, greedy"
-    environment = {"pycocoevalcap": "1.2"} if name == "caption" else {}
+    environment = {"torch": "2.13"} if name == "caption" else {}
     return {"hash": digest, "line": line, "parts": parts, "environment": environment, "hygiene": "held-out"}
 
 
@@ -117,12 +117,12 @@ def test_other_examples_are_refused_with_the_first_that_differs(study) -> None:
 def test_other_versions_of_a_package_are_warned_of(study) -> None:
     def change(entry):
         if entry["arm"] == "llm=frozen" and entry["seed"] == 1:
-            entry["fingerprints"]["caption"]["environment"]["pycocoevalcap"] = "1.3"
+            entry["fingerprints"]["caption"]["environment"]["torch"] = "2.14"
 
     summary = reports.build(study(change))
-    warned = [text for text in summary.findings if "pycocoevalcap" in text]
+    warned = [text for text in summary.findings if "torch" in text]
     assert len(warned) == 1
-    assert "1.3 for llm=frozen seed 1" in warned[0]
+    assert "2.14 for llm=frozen seed 1" in warned[0]
     assert "not one environment" in summary.html.read_text()
 
 
