@@ -29,3 +29,11 @@ def save_picture(path: Path, image_HWC: npt.NDArray[np.uint8]) -> None:
         factor = max(-(-_LEAST // side), min(3, _MOST // side))
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     replace_file(path, functools.partial(picture.save, format="PNG"))
+
+
+def at_side(images_BHWC: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Images at the side that a judge reads; a model may paint larger ones than it was asked about."""
+    if images_BHWC.shape[1:3] == (side, side):
+        return images_BHWC
+    sized = [Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC) for image in images_BHWC]
+    return np.stack([np.asarray(image) for image in sized])
