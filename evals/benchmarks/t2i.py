@@ -13,7 +13,6 @@ from evals.errors import EvaluationError
 from evals.judges import ExactJudge, FeatureJudge, Judge
 from evals.metrics.feature import standard_cosine
 from evals.metrics.pixels import psnr
-from evals.pictures import at_side
 from evals.records import Record
 from evals.sitting import Sitting, array
 from lavit.data.protocol import Examples
@@ -85,8 +84,7 @@ class TextToImage(Benchmark):
         else:
             prompts = sitting.corpus.prompts(self.split, batch.asked_B)
             drawing = sitting.model.draw(prompts, sitting.draw_seed(batch.number), self._draw)
-        images = at_side(array(drawing.images).astype(np.uint8), sitting.corpus.image_size)
-        tokens_B = array(drawing.tokens)
+        images, tokens_B = array(drawing.images).astype(np.uint8), array(drawing.tokens)
         records = self.assess(batch, sitting, images, tokens_B)
         if batch.control != REAL:
             return Answers(records)
