@@ -1,4 +1,4 @@
-"""Question answering exactly as LaVIT's published numbers were made: a protocol of its own, beside the benchmarks' rules.
+"""Question answering as LaVIT's published numbers were made: a protocol of its own, beside the benchmarks' rules.
 
 LaVIT (arXiv 2309.04669, section 4) and its released evaluation: the question is simplified and asked as
 ``Question: {} Answer:``, five beams write 2 to 10 ids whose log-probabilities are summed without a length penalty, the

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from lavit.official.settings import OfficialSettings
 from lavit.official.text import truncate_answer, truncate_caption, vqa_prompt
 from lavit.official.tower import UnderstandingTower
 from lavit.official.understanding import ANSWER, CAPTION, generate_text_ids
+
+if TYPE_CHECKING:
+    from lavit.model.token_model import TokenModel
 
 
 class OfficialModel:
@@ -158,6 +161,18 @@ class OfficialModel:
         """Ids of a text, without marks of its beginning, as published."""
         ids: list[int] = self.words(text, add_special_tokens=False).input_ids
         return ids
+
+    def tokens(self) -> TokenModel:
+        """This model at the level of tokens."""
+        from lavit.official.token_model import ReleasedTokens
+
+        return ReleasedTokens(self)
+
+    def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[tuple[float, bool]]:
+        """See :func:`lavit.model.likelihood.loglikelihood`."""
+        from lavit.model.likelihood import loglikelihood
+
+        return loglikelihood(self.tokens(), prompts, continuations)
 
     # Drawing
 

@@ -56,7 +56,11 @@ class PromptReader:
 
     def image(self, merged_KC: Tensor) -> Tensor:
         """Embeddings [K + 2, D] of an image between its marks."""
+        marks = self.ids([self.vocabulary.image_start, self.vocabulary.image_end])
+        return torch.cat([marks[:1], self.project(merged_KC), marks[1:]])
+
+    def project(self, merged_KC: Tensor) -> Tensor:
+        """Rows [K, D] of an image as the LLM reads them."""
         with in_own_type(self.projector, self.device):
             rows_KD = self.projector(merged_KC.to(self.device))
-        marks = self.ids([self.vocabulary.image_start, self.vocabulary.image_end])
-        return torch.cat([marks[:1], rows_KD.to(marks.dtype), marks[1:]])
+        return rows_KD.to(self.embedding.weight.dtype)

@@ -1,4 +1,4 @@
-"""LaVIT's own protocol: how questions are put, what is made of answers, and that nothing else can be mistaken for it."""
+"""LaVIT's own protocol: how questions are put, what is made of answers, and that nothing can be taken for it."""
 
 from __future__ import annotations
 
