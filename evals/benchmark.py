@@ -237,6 +237,17 @@ class Benchmark(ABC):
                 metrics[f"{self.name}/{rows[0].metric}.{kind}{at}"] = _mean(scores)
         return metrics, {}
 
+    def kept_in(self, control: str) -> str:
+        """The file of what :meth:`ask` gave to be kept beside the records of a control."""
+        return f"drawings-{self.name}{f'@{control}' if control else ''}.safetensors"
+
+    def measure_set(self, out: Path) -> tuple[dict[str, float], dict[str, str]]:
+        """Metrics of the set as a whole from the kept arrays in ``out``, and why those that are missing are.
+
+        Needs no model. Names are whole, as those of :meth:`summarise`.
+        """
+        return {}, {}
+
     def image_id(self, index: int) -> str:
         """Name of an image (or document): the cluster of its examples, and of its picture's file."""
         return f"{self.split}-{index}"

@@ -150,7 +150,12 @@ def evaluate(
         result.skipped |= missing
         check_controls(records)
         result.protocol[benchmark.name] = describe(benchmark, records, source)
-        merge_arrays(parts / benchmark.name, batches, out / f"drawings-{benchmark.name}.safetensors")
+        for control in benchmark.passes():
+            own = [batch for batch in batches if batch.control == control]
+            merge_arrays(parts / benchmark.name, own, out / benchmark.kept_in(control))
+        of_set, why_not = benchmark.measure_set(out)
+        result.metrics |= of_set
+        result.skipped |= why_not
     save_records(out / "records.parquet", result.records)
     write_json(out / "metrics.json", result.metrics)
     write_json(out / "skipped.json", result.skipped)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from evals.benchmark import CEILING, REAL, Answers, Batch, Benchmark
 from evals.errors import EvaluationError
@@ -14,6 +16,7 @@ from evals.judges import ExactJudge, FeatureJudge, Judge
 from evals.metrics.feature import standard_cosine
 from evals.metrics.pixels import psnr
 from evals.records import Record
+from evals.set_metrics import CLIP_SCORE, SetMetrics
 from evals.sitting import Sitting, array
 from lavit.data.protocol import Examples
 from lavit.errors import LavitError
@@ -37,6 +40,10 @@ class TextToImage(Benchmark):
         top: of the judge in feature space, see :class:`~evals.judges.FeatureJudge`.
         draw: generation settings, see :class:`~lavit.model.draw_settings.DrawSettings`; its defaults where None.
         best_of: drawings of each prompt, of which one is kept, unless ``draw`` says how many.
+        set_metrics: metrics of the drawings as a set, of :data:`evals.set_metrics.DISTANCES`, and ``CLIPScore``. The
+            ceiling has them too, which makes its ``FID`` the rFID of tokenizer and pixel decoder.
+        inception, clip, statistics, resize, prefix: where their extractors are, see
+            :class:`~evals.set_metrics.SetMetrics`. What is not there leaves its metrics out, with the reason.
         further: see :class:`~evals.benchmark.Benchmark`.
 
     Raises:
@@ -45,7 +52,7 @@ class TextToImage(Benchmark):
     """
 
     metric = "exact"  # "retrieval" where the corpus has no exact judge
-    known_controls = (CEILING,)
+    known_controls: ClassVar[tuple[str, ...]] = (CEILING,)
     protocol = "scene-or-retrieval-1"
 
     def __init__(
@@ -55,6 +62,12 @@ class TextToImage(Benchmark):
         top: int = 5,
         draw: Mapping[str, Any] | None = None,
         best_of: int = 1,
+        set_metrics: Sequence[str] = (),
+        inception: str | None = None,
+        clip: str | None = None,
+        statistics: str | None = None,
+        resize: str = "pytorch-fid",
+        prefix: str = "",
         **further: Any,
     ):
         super().__init__(name, **further)
@@ -70,11 +83,18 @@ class TextToImage(Benchmark):
                 "Give re-ranking an entry of its own, with best_of in its name, as suite=best_of does.",
             )
         self.draw = asdict(self._draw)  # part of the protocol
+        where = f"suite.benchmarks.{name}"
+        self._set = SetMetrics(where, set_metrics, inception, clip, resize, statistics, prefix)
+
+    def settings(self) -> dict[str, Any]:
+        """With the set-level metrics, where there are any."""
+        return super().settings() | ({"set_metrics": self._set.settings()} if self._set.names else {})
 
     def obstacle(self, model: VisionLanguageModel, corpus: Examples) -> str | None:
         """An arm without a visual loss draws nothing."""
         if not model.makes_images:
             return "this arm has no visual loss and makes no images"
+        self._set.open(model)
         return None
 
     def ask(self, batch: Batch, sitting: Sitting) -> Answers:
@@ -86,15 +106,40 @@ class TextToImage(Benchmark):
             drawing = sitting.model.draw(prompts, sitting.draw_seed(batch.number), self._draw)
         images, tokens_B = array(drawing.images).astype(np.uint8), array(drawing.tokens)
         records = self.assess(batch, sitting, images, tokens_B)
-        if batch.control != REAL:
-            return Answers(records)
-        arrays: dict[str, np.ndarray] = {
+        arrays: dict[str, np.ndarray] = {}
+        if self._set.names:
+            arrays |= self._set.arrays(list(images), self._reference(batch, sitting, images.shape[1]))
+        if batch.control == REAL:
+            arrays |= self._keep_arrays(batch, images, array(drawing.features), tokens_B)
+        return Answers(records, arrays)
+
+    def measure_set(self, out: Path) -> tuple[dict[str, float], dict[str, str]]:
+        """Distances between drawn (or reconstructed) and real images."""
+        metrics: dict[str, float] = {}
+        missing: dict[str, str] = {}
+        for control in self.passes() if self._set.names else []:
+            path = out / self.kept_in(control)
+            found, reasons = self._set.measure(load_file(path) if path.exists() else {})
+            at = f"@{control}" if control else ""
+            metrics |= {f"{self.name}/{name}{at}": value for name, value in found.items()}
+            if not control:
+                missing |= {f"{self.name}/{name}": reason for name, reason in reasons.items()}
+        return metrics, missing
+
+    def _keep_arrays(
+        self, batch: Batch, images: np.ndarray, features_BNC: np.ndarray, tokens_B: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """What of the drawings is kept, so that another judge or pixel decoder can look at them later."""
+        return {
             "index": np.asarray(batch.asked_B, np.int64),
             "images": images,
-            "features": array(drawing.features).astype(np.float16),
+            "features": features_BNC.astype(np.float16),
             "tokens": tokens_B.astype(np.int32),
         }
-        return Answers(records, arrays)
+
+    def _reference(self, batch: Batch, sitting: Sitting, side: int) -> Sequence[np.ndarray] | None:
+        """The real images that drawings of ``side`` pixels are compared with; None where there are none."""
+        return list(sitting.corpus.images(self.split, batch.asked_B))
 
     def assess(self, batch: Batch, sitting: Sitting, images: np.ndarray, tokens_B: np.ndarray) -> list[Record]:
         """Judge images that were drawn (or reconstructed) for a batch, however they came to be painted.
@@ -106,15 +151,19 @@ class TextToImage(Benchmark):
             tokens_B: visual tokens of each.
         """
         prompts = sitting.corpus.prompts(self.split, batch.asked_B)
-        real = sitting.corpus.images(self.split, batch.asked_B)
+        real = sitting.corpus.images(self.split, batch.asked_B) if self.pictured else None
         judge = self._judge(sitting)
         verdicts = judge.judge(images, batch.asked_B, batch.order_B)
-        aux_B = self._fidelity(batch, sitting, images, real) if batch.control == CEILING else [{}] * len(real)
+        aux_B: list[dict[str, float]] = [{} for _ in prompts]
+        if batch.control == CEILING and real is not None:
+            aux_B = self._fidelity(batch, sitting, images, real)
+        if (clip_B := self._set.clip_scores(list(images), prompts)) is not None:
+            aux_B = [{**aux, CLIP_SCORE: float(value)} for aux, value in zip(aux_B, clip_B, strict=True)]
         records = []
         for row, (index, verdict) in enumerate(zip(batch.asked_B, verdicts, strict=True)):
             example, order = self.image_id(index), int(batch.order_B[row])
             if order < self.samples:
-                self._keep(sitting, batch.control, example, images[row], real[row])
+                self._keep(sitting, batch.control, example, images[row], None if real is None else real[row])
             records.append(
                 Record(
                     benchmark=self.name,
@@ -150,9 +199,10 @@ class TextToImage(Benchmark):
             return ExactJudge(scenes, self.split)
         return FeatureJudge(sitting, self.split, self.examples(sitting.corpus), self.top, self.batch)
 
-    def _keep(self, sitting: Sitting, control: str, example: str, image: np.ndarray, real: np.ndarray) -> None:
+    def _keep(self, sitting: Sitting, control: str, example: str, image: np.ndarray, real: np.ndarray | None) -> None:
         if control == CEILING:
             sitting.show(f"ceiling-{example}", image)
         else:
             sitting.show(f"{self.name}-{example}", image)
-            sitting.show(f"truth-{example}", real)
+            if real is not None:
+                sitting.show(f"truth-{example}", real)

@@ -15,12 +15,11 @@ from torch.nn import functional
 
 from evals.errors import EvaluationError
 from evals.features.extractor import Floats, Picture
+from evals.features.weights import CLIP_PAGE as PAGE
 from evals.features.weights import content_hash
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PAGE = "https://huggingface.co/openai/clip-vit-large-patch14-336 (or clip-vit-base-patch32, CLIPScore's own)"
 
 
 class ClipFeatures:
@@ -91,7 +90,7 @@ class ClipFeatures:
 
 def _squash(picture: Picture, side: int) -> np.ndarray:
     """Pixels [side, side, 3] in 0 … 1."""
-    pixels_1CHW = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float() / 255
+    pixels_1CHW = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
     squashed = functional.interpolate(pixels_1CHW, (side, side), mode="bicubic", align_corners=False)
     return squashed[0].permute(1, 2, 0).numpy()
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,9 +17,9 @@ from torch.nn import functional
 from evals.errors import EvaluationError
 from evals.features.extractor import Floats, Picture
 from evals.features.inception_network import FidInception
+from evals.features.weights import INCEPTION_PAGE as PAGE
 from evals.features.weights import content_hash
 
-PAGE = "https://github.com/mseitzer/pytorch-fid/releases (pt_inception-2015-12-05-6726825d.pth)"
 SIDE = 299
 RESIZES = ("pytorch-fid", "tensorflow")
 
@@ -61,7 +60,7 @@ class InceptionFeatures:
         return features
 
     def _prepare(self, picture: Picture) -> Tensor:
-        pixels_1CHW = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
+        pixels_1CHW = torch.tensor(picture).permute(2, 0, 1)[None].float()
         if self.resize == "tensorflow":
             return (resize_like_tensorflow(pixels_1CHW, SIDE) - 128) / 128
         scaled = functional.interpolate(pixels_1CHW / 255, (SIDE, SIDE), mode="bilinear", align_corners=False)

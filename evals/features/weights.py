@@ -8,6 +8,9 @@ from pathlib import Path
 
 from evals.errors import EvaluationError
 
+INCEPTION_PAGE = "https://github.com/mseitzer/pytorch-fid/releases (pt_inception-2015-12-05-6726825d.pth)"
+CLIP_PAGE = "https://huggingface.co/openai/clip-vit-large-patch14-336 (or clip-vit-base-patch32, CLIPScore's own)"
+
 
 def content_hash(path: Path) -> str:
     """A hash over the bytes of a file, or over names and bytes of the files in a folder.
