@@ -38,6 +38,7 @@ class ClipFeatures:
     label = "CLIP"
 
     def __init__(self, folder: Path, squash: bool = False, device: str = "cpu"):
+        import transformers
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
         self._folder, self.squash, self.device = Path(folder).expanduser(), squash, device
@@ -47,7 +48,9 @@ class ClipFeatures:
             model: Any = CLIPModel.from_pretrained(self._folder, use_safetensors=True, local_files_only=True)
             self._model = model.to(device).eval()
             self._tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-            self._processor = AutoImageProcessor.from_pretrained(self._folder, use_fast=False, local_files_only=True)
+            # By pillow, as published numbers were made; the faster ways round differently.
+            pillow: dict[str, Any] = {"use_fast": False} if transformers.__version__ < "5" else {"backend": "pil"}
+            self._processor = AutoImageProcessor.from_pretrained(self._folder, local_files_only=True, **pillow)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             first = str(error).strip().splitlines()[0]
             raise EvaluationError(

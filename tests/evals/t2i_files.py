@@ -95,7 +95,7 @@ def write_compbench(root: Path) -> Path:
 def write_clip(folder: Path) -> Path:
     """A CLIP model of random weights with tokenizer and image processor, as transformers saves them."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
@@ -109,6 +109,10 @@ def write_clip(folder: Path) -> Path:
     CLIPModel(config).save_pretrained(folder)
     inner = Tokenizer(models.WordLevel(words, unk_token="a"))
     inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    marks = [("<|startoftext|>", 0), ("<|endoftext|>", 1)]
+    inner.post_processor = processors.TemplateProcessing(
+        single="<|startoftext|> $A <|endoftext|>", special_tokens=marks
+    )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=inner, eos_token="<|endoftext|>", pad_token="<|endoftext|>", unk_token="a"
     )
