@@ -84,7 +84,9 @@ def load_causal(
         llm = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise LavitError(f"pretrained={path}: {error}", "is this a causal language model with its tokenizer?") from error
+        raise LavitError(
+            f"pretrained={path}: {error}", "is this a causal language model with its tokenizer?"
+        ) from error
     return CausalModel(llm, tokenizer, max_length)
 
 

@@ -58,7 +58,9 @@ def to_pixels(image: Any, side: int | None) -> np.ndarray:
         opened = opened if isinstance(opened, Image.Image) else Image.open(opened)
         opened = opened.convert("RGB")
     except (OSError, TypeError, AttributeError, ValueError) as error:
-        raise EvaluationError(f"an image of a task cannot be read: {error}", "Give pictures, or paths of them.") from None
+        raise EvaluationError(
+            f"an image of a task cannot be read: {error}", "Give pictures, or paths of them."
+        ) from None
     if side is not None and opened.size != (side, side):
         opened = opened.resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(opened, np.uint8)

@@ -24,6 +24,8 @@ from lavit.sequences import Sequence as Row
 
 POSITIONS = 16384
 """Positions of a batch, padding included."""
+NOTHING = -1
+"""In the place of an image: none enters, only the marks that would enclose it. How a model is asked with vision off."""
 
 
 @dataclass
@@ -62,6 +64,13 @@ def nll(
     by its UTF-8 bytes to compare models whose tokenizers differ. The end mark is not predicted.
     """
     visual, parts = take_in(model, prompts)
+    return nll_of_parts(model, parts, texts, visual, positions)
+
+
+def nll_of_parts(
+    model: TokenModel, parts: Sequence[list[str | int]], texts: Sequence[str], visual: Any, positions: int = POSITIONS
+) -> list[tuple[float, int]]:
+    """:func:`nll` after prompts in which images are numbers: places in ``visual``, or :data:`NOTHING`."""
     requests = []
     for prompt, text in zip(parts, texts, strict=True):
         if prompt == [""]:

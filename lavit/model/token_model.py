@@ -75,7 +75,7 @@ class TokenModel(ABC):
         return None
 
     def show(self, row: Row, index: int, visual: Any) -> None:
-        """Append image ``index`` of ``visual`` to a row."""
+        """Append image ``index`` of ``visual`` to a row; below 0 the marks alone, for vision off."""
         raise LavitError(f"{type(self.llm).__name__} reads text alone")
 
 
@@ -126,9 +126,8 @@ class ArmModel(TextModel):
 
     def show(self, row: Row, index: int, visual: Any) -> None:
         """See the base class."""
-        shown = self.arm.builder.interleaved([visual.rows()[index]], written=False)  # <bos> and the image
-        position, first, count = shown.enters[0]
-        row.enters.append((len(row.ids) + position - 1, first, count))
+        shown = self.arm.builder.caption(visual.rows()[index] if index >= 0 else None, None)  # <bos> and the image
+        row.enters += [(len(row.ids) + position - 1, first, count) for position, first, count in shown.enters]
         row.text(shown.ids[1:])
 
     def _hidden(self, batch: Any, visual: Any) -> Tensor:

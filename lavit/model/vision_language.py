@@ -57,6 +57,7 @@ class Arm:
         self.builder = SequenceBuilder(text)
         self.makes_images, self.image_size = model.head is not None, vision.image_size
         self.language: Path | None = None  # folder of the stage that trained the text LLM
+        self._untouched: TokenModel | None = None
 
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> EncodedImages:
@@ -175,11 +176,11 @@ class Arm:
         return ArmModel(self)
 
     def untouched(self) -> TokenModel | None:
-        """The text LLM as it was before it met an image; None where its folder is not known."""
-        if self.language is None:
-            return None
-        llm = load_llm(self.language).to(self.model.llm.device)
-        return TextModel(llm.eval(), self.builder.text)
+        """The text LLM as it was before it met an image, read once; None where its folder is not known."""
+        if self._untouched is None and self.language is not None:
+            llm = load_llm(self.language).to(self.model.llm.device)
+            self._untouched = TextModel(llm.eval(), self.builder.text)
+        return self._untouched
 
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[tuple[float, bool]]:
         """See :func:`lavit.model.likelihood.loglikelihood`."""
