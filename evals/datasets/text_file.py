@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evals.choose import Indices
 from evals.errors import EvaluationError
+from lavit.data.protocol import Index
 
 
 class Documents:
@@ -26,13 +26,14 @@ class Documents:
         """All there is counts as for testing."""
         return ["test"]
 
-    def images(self, split: str, index_B: Indices) -> Any:
+    def images(self, split: str, index_B: Index) -> Any:
         """There are none."""
         raise EvaluationError(f"{self.name} has no images.")
 
-    captions = prompts = images
+    captions = images
+    prompts = images
 
-    def questions(self, split: str, index_B: Indices, per_image: int) -> Any:
+    def questions(self, split: str, index_B: Index, per_image: int) -> Any:
         """There are none."""
         raise EvaluationError(f"{self.name} has no questions.")
 
@@ -57,7 +58,7 @@ class TextFile(Documents):
         """Documents."""
         return len(self._texts)
 
-    def documents(self, split: str, index_B: Indices) -> list[str]:
+    def documents(self, split: str, index_B: Index) -> list[str]:
         """The texts at ``index_B``."""
         return [self._texts[index] for index in index_B]
 

@@ -81,7 +81,8 @@ def load_causal(
             "name a folder with a causal language model of transformers (config.json, weights, tokenizer)",
         )
     try:
-        llm = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True).to(device)
+        llm: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True)
+        llm = llm.to(device)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError) as error:
         raise LavitError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from evals.records import Record
 
 ITEM = "_item"
 """Ends the names of what a metric of the whole set is computed from: one number of a document, or two."""
+_NUMBER = (bool, int, float, np.number, np.bool_)
 _OF_TEXTS = ("bleu", "chrf", "chrf++", "ter")
 
 
@@ -52,14 +52,14 @@ def measure(doc: Doc) -> dict[str, tuple[float, dict[str, float]]]:
 
 def _number(doc: Doc, metric: str, name: str, value: Any) -> tuple[float, dict[str, float]]:
     aggregate = doc.task.aggregation().get(metric)
-    if isinstance(value, Number | np.number) and getattr(aggregate, "__name__", "mean") in ("mean", "nanmean"):
-        return float(value), {}  # type: ignore[arg-type]
+    if isinstance(value, _NUMBER) and getattr(aggregate, "__name__", "mean") in ("mean", "nanmean"):
+        return float(value), {}
     items = value if isinstance(value, tuple | list) else [value]
     kept = {}
-    if all(isinstance(item, Number | np.number) for item in items):
+    if all(isinstance(item, _NUMBER) for item in items):
         kept = {f"{name}{ITEM}{place}": float(item) for place, item in enumerate(items)}
     try:
-        alone = float(aggregate([value]))  # type: ignore[misc]
+        alone = float(aggregate([value]))
     except (TypeError, ValueError, ArithmeticError) as error:
         raise EvaluationError(
             f"lm-eval's {doc.name}: {metric} of document {doc.number} alone is no number ({error}).",

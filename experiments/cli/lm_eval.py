@@ -73,9 +73,7 @@ def _hand_over(given: list[str]) -> int:
             manager = find_tasks(own, folders[0])
             if all(name in manager.all_tasks for name in own) and not manager.has_defaults:
                 # The harness would look through its own tasks as well, for a quarter of a minute.
-                lm_eval.tasks.TaskManager = partial(  # type: ignore[misc, assignment]
-                    lm_eval.tasks.TaskManager, include_defaults=False
-                )
+                lm_eval.tasks.TaskManager = partial(lm_eval.tasks.TaskManager, include_defaults=False)
     before = sys.argv
     sys.argv = ["lavit lm-eval", *given]
     try:

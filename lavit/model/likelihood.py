@@ -96,7 +96,9 @@ def take_in(model: TokenModel, prompts: Sequence[Prompt]) -> tuple[Any, list[lis
             images.append(part)
         return known[key]
 
-    parts = [[prompt] if isinstance(prompt, str) else [number(part) for part in prompt] or [""] for prompt in prompts]
+    parts: list[list[str | int]] = [
+        [prompt] if isinstance(prompt, str) else [number(part) for part in prompt] or [""] for prompt in prompts
+    ]
     with torch.no_grad():
         return model.look(images), parts
 
@@ -124,6 +126,7 @@ def _request(model: TokenModel, parts: Sequence[str | int], continuation: str, v
         return Request(row.text(own + rest), len(rest))
     if context:
         own, rest = encode_pair(model, context, continuation, special=True)
+        own = own or [model.prefix]  # a context of nothing but spaces
     else:
         own, rest = [model.prefix], model.encode(continuation, special=False)
         if rest[:1] == own:
@@ -141,7 +144,7 @@ def encode_pair(model: TokenModel, context: str, continuation: str, special: boo
     continuation = context[len(kept) :] + continuation
     own = model.encode(kept, special)
     rest = model.encode(kept + continuation, special)[len(own) :]
-    return own or [model.prefix], rest or model.encode(continuation, special=False)
+    return own, rest or model.encode(continuation, special=False)
 
 
 def score(

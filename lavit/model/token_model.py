@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 from lavit.errors import LavitError
 from lavit.language import TextTokenizer
 from lavit.sequences import Sequence as Row
-from lavit.sequences import VisualStore, collate
+from lavit.sequences import collate
 
 if TYPE_CHECKING:
     from lavit.model.vision_language import Arm
@@ -131,7 +131,7 @@ class ArmModel(TextModel):
         row.text(shown.ids[1:])
 
     def _hidden(self, batch: Any, visual: Any) -> Tensor:
-        store: VisualStore = visual.store if visual is not None else None
+        store: Any = visual.store if visual is not None else None  # rows without images need none
         return self.arm.model.hidden(batch, store).view(*batch.ids_BT.shape, -1)
 
     def generation_inputs(self, rows: list[Row], visual: Any) -> dict[str, Tensor]:

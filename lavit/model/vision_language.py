@@ -178,8 +178,8 @@ class Arm:
     def untouched(self) -> TokenModel | None:
         """The text LLM as it was before it met an image, read once; None where its folder is not known."""
         if self._untouched is None and self.language is not None:
-            llm = load_llm(self.language).to(self.model.llm.device)
-            self._untouched = TextModel(llm.eval(), self.builder.text)
+            llm: Any = load_llm(self.language).eval()
+            self._untouched = TextModel(llm.to(self.model.llm.device), self.builder.text)
         return self._untouched
 
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[tuple[float, bool]]:
