@@ -107,7 +107,7 @@ def test_tasks_with_images_have_their_controls(taught, tasks, tmp_path) -> None:
     pytest.importorskip("lm_eval")
     controls = {"vision_off": 2, "untouched": None}
     result = evaluate(taught, None, suite_of(seen=task("seen", tasks, controls=controls)), tmp_path, image_size=8)
-    counts = {control: 0 for control in ("", "vision_off", "untouched")}
+    counts = dict.fromkeys(("", "vision_off", "untouched"), 0)
     for record in result.records:
         counts[record.control] += 1
     assert counts == {"": 3, "vision_off": 2, "untouched": 3}
