@@ -14,6 +14,7 @@ from reports.measure import Cube, Measure, Scores
 CEILINGS = {
     "ceiling": "reconstruction by its tokenizer and pixel decoder",
     "undecoded": "the same read from true features",
+    "untouched": "its text LLM before multimodal training",
 }
 
 

@@ -1,5 +1,6 @@
-"""How likely text is to a model, in nats per UTF-8 byte: one currency for models of any tokenizer; less is better.
+"""How likely text is to a model, by UTF-8 byte: one currency for models of any tokenizer.
 
+A score is a log-likelihood in nats over bytes, so it is below zero and more is better, as of all scores.
 ``TextLikelihood`` is about held-out text alone, ``CaptionLikelihood`` about reference captions of an image. Beside
 both stands the control ``untouched``: the arm's own text LLM as its language stage left it. What the arm has over it
 is what multimodal training made it forget.
@@ -32,8 +33,8 @@ UNTOUCHED = "untouched"
 class _Likelihood(Benchmark):
     """What both kinds have in common: how a text is scored and summed up."""
 
-    metric = "nats_per_byte"
-    protocol = "negative log-likelihood per UTF-8 byte, without the end mark; windows of lm-evaluation-harness"
+    metric = "loglikelihood_per_byte"
+    protocol = "nats per UTF-8 byte, without the end mark; windows of lm-evaluation-harness"
 
     def obstacle(self, model: Any, corpus: Examples) -> str | None:
         """A model has to say how likely a text is to it."""
@@ -56,20 +57,21 @@ class _Likelihood(Benchmark):
             cluster_id=self.image_id(index),
             prediction="",
             references=tuple(texts),
-            score=nats / size,
+            score=-nats / size,
             aux={"nats": nats, "bytes": size, "ids": ids},
             tokens=count,
             order=int(batch.order_B[place]),
         )
 
     def summarise(self, records: Sequence[Record]) -> tuple[dict[str, float], dict[str, str]]:
-        """Besides means over examples ``pooled``: all nats over all bytes, in which long texts count for more."""
+        """Besides means over examples ``nats_per_byte``: the negative log-likelihood of all text over all its bytes,
+        in which long texts count for more; of this less is better."""
         metrics, missing = super().summarise(records)
         for control in dict.fromkeys(record.control for record in records):
             rows = [record for record in records if record.control == control]
             at = f"@{control}" if control else ""
             total = sum(row.aux["nats"] for row in rows) / sum(row.aux["bytes"] for row in rows)
-            metrics[f"{self.name}/pooled{at}"] = total
+            metrics[f"{self.name}/nats_per_byte{at}"] = total
         return metrics, missing
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from evals.errors import EvaluationError
 from lavit.model.likelihood import cut_left
 from lavit.model.token_model import TokenModel
+from lavit.official.understanding import ForbidVisual
 from lavit.sequences import Sequence as Row
 
 PASSED_ON = frozenset(
@@ -104,8 +105,10 @@ def write_text(model: TokenModel, rows: list[Row], visual: Any, settings: Settin
             "Lower max_gen_toks in the task's generation_kwargs (or --gen_kwargs max_gen_toks=N).",
         )
     rows = [cut_left(row, len(row.ids), room) for row in rows]
-    inputs = model.generation_inputs(rows, visual)
+    inputs: dict[str, Any] = dict(model.generation_inputs(rows, visual))
     start = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
+    if model.text_size is not None:
+        inputs["logits_processor"] = LogitsProcessorList([ForbidVisual(model.text_size)])
     config = GenerationConfig(
         max_new_tokens=settings.most,
         do_sample=settings.sample,

@@ -104,16 +104,16 @@ def take_in(model: TokenModel, prompts: Sequence[Prompt]) -> tuple[Any, list[lis
 
 
 def prompt_row(model: TokenModel, parts: Sequence[str | int], visual: Any) -> Row:
-    """A prompt as a row: the prefix, then texts and images in their order."""
+    """A prompt as a row: what the model starts prompts with, then texts and images in their order."""
     if len(parts) == 1 and isinstance(parts[0], str):
         return Row().text(model.encode(parts[0]) or [model.prefix])
-    row = Row().text([model.prefix])
+    row = Row().text(model.encode(""))
     for part in parts:
         if isinstance(part, str):
             row.text(model.encode(part, special=False))
         else:
             model.show(row, part, visual)
-    return row
+    return row if row.ids else row.text([model.prefix])
 
 
 def _request(model: TokenModel, parts: Sequence[str | int], continuation: str, visual: Any) -> Request:

@@ -33,6 +33,7 @@ class TokenModel(ABC):
         prefix: id that stands before a text, so that its first id is predicted from something.
         eos: id that ends a text.
         image_size: side in pixels of the images that it reads; None for one that reads none.
+        text_size: ids from here on are no text and are never written; None where all are text.
     """
 
     llm: Any
@@ -40,6 +41,7 @@ class TokenModel(ABC):
     prefix: int
     eos: int
     image_size: int | None = None
+    text_size: int | None = None
 
     @abstractmethod
     def encode(self, text: str, special: bool = True) -> list[int]:

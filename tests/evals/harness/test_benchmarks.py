@@ -130,11 +130,11 @@ def test_text_is_scored_per_byte_beside_what_the_llm_once_knew(taught, tmp_path)
     assert [r.example_id for r in real] == [r.example_id for r in before]
     text = real[0].references[0]
     (nats, ids), *_ = taught.nll([""], [text])
-    assert real[0].score == pytest.approx(nats / len(text.encode()), rel=1e-5)
+    assert real[0].score == pytest.approx(-nats / len(text.encode()), rel=1e-5)
     assert real[0].aux["bytes"] == len(text) + 1 and real[0].aux["ids"] == ids
     total = sum(r.aux["nats"] for r in real) / sum(r.aux["bytes"] for r in real)
-    assert result.metrics["text/pooled"] == pytest.approx(total)
-    assert result.metrics["text/nats_per_byte@untouched"] != result.metrics["text/nats_per_byte"]
+    assert result.metrics["text/nats_per_byte"] == pytest.approx(total)
+    assert result.metrics["text/loglikelihood_per_byte@untouched"] != result.metrics["text/loglikelihood_per_byte"]
     other = evaluate(taught, corpus, suite_of(text=node | {"batch": 20}), tmp_path / "b")
     assert other.metrics["text/nats_per_byte"] == pytest.approx(result.metrics["text/nats_per_byte"], rel=1e-6)
 
@@ -150,7 +150,7 @@ def test_captions_are_scored_after_their_image(taught, tmp_path) -> None:
     record = by[""][0]
     image = corpus.images("test", [int(record.example_id.rpartition("-")[2])])[0]
     nats = sum(value for value, _ in taught.nll([[image]] * 2, record.references))
-    assert record.score == pytest.approx(nats / sum(len(text.encode()) for text in record.references), rel=1e-5)
+    assert record.score == pytest.approx(-nats / sum(len(text.encode()) for text in record.references), rel=1e-5)
     assert record.tokens is not None and by["vision_off"][0].tokens is None
 
 
