@@ -13,26 +13,25 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evals.score import kinds
-
 if TYPE_CHECKING:
     from evals.score.scored import Scored
 
 EXAMPLES = """\
-kinds:
-{kinds}
-
 examples:
   lavit score vqa --questions Q.json --annotations A.json --predictions P.json --protocol official
   lavit score pope --questions coco_pope_random.json --predictions answers.jsonl --json
   lavit score KIND --help                                       what a kind reads, with examples
 
 --json prints unrounded totals and nothing else; --records OUT.parquet writes one row an example.
-""".format(kinds="\n".join(f"  {name:<14}{line}" for name, line in kinds().items()))
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the kind; its own arguments are declared when it is known."""
+    from evals.score import kinds
+
+    listed = "\n".join(f"  {name:<14}{line}" for name, line in kinds().items())
+    parser.epilog = f"kinds:\n{listed}\n\n{EXAMPLES}"
     parser.add_argument("kind", nargs="?", metavar="KIND", help="what is scored, see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="`lavit score KIND --help` says what")
     parser.set_defaults(overrides=[])
@@ -42,6 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Score and print; 0 where something was computed."""
     import importlib
 
+    from evals.score import kinds
     from experiments.errors import LavitError, did_you_mean
 
     if arguments.kind not in kinds():
