@@ -37,8 +37,8 @@ class GenEvalDrawings(DrawnPrompts):
     (``00000/metadata.jsonl``, ``00000/samples/0000.png``).
 
     With a detector ``correct`` is judged here by GenEval's rules; ``overall`` is its mean over kinds of prompts.
-    Prompts that name colours need a CLIP model too. The published numbers are with mmdetection's Mask2Former (Swin-S): another
-    detector is another benchmark, and in the fingerprint.
+    Prompts that name colours need a CLIP model too. The published numbers are with mmdetection's Mask2Former (Swin-S):
+    another detector is another benchmark, and in the fingerprint.
 
     Args:
         drawings: images of each prompt; published tables have 4.

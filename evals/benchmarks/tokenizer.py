@@ -9,7 +9,8 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +20,22 @@ from evals.errors import EvaluationError
 from evals.judges import ExactJudge, Verdict
 from evals.metrics.codes import correlate, count_codes
 from evals.metrics.pixels import psnr
+from evals.painted_set import PaintedSet
 from evals.records import Record
 from evals.sitting import Sitting, array
-from lavit.data.protocol import Corpus
+from lavit.data.protocol import Corpus, Examples
+
+if TYPE_CHECKING:
+    from lavit.model.protocol import VisionLanguageModel
 
 Floats = npt.NDArray[np.float64]
 
 NO_OBJECTS = "the data do not tell which patches show an object"
 NO_CODES = "the tokenizer has no codebook, so its tokens have no codes"
 NO_VARIATION = "one of the two is the same for every image, so there is no correlation"
+NOT_PAINTED = (
+    "only a tokenizer that is inspected by itself paints images; an arm's ceiling is that of its t2i benchmark"
+)
 _MARK = "undecoded/"  # of what belongs to the control, until the control's records are made
 
 
@@ -57,6 +65,9 @@ class TokenizerFidelity(Benchmark):
 
     Args:
         samples: how many examples to keep as painted pictures for the report.
+        set_metrics: distances between painted and real images, of :data:`evals.set_metrics.DISTANCES`, as ``rFID``,
+            ``rFD_own``, …; also of those painted from true features (``@undecoded``).
+        inception, clip, resize: where their extractors are, see :class:`~evals.set_metrics.SetMetrics`.
         further: see :class:`~evals.benchmark.Benchmark`.
     """
 
@@ -64,9 +75,28 @@ class TokenizerFidelity(Benchmark):
     subject = "tokenizer"
     protocol = "tokenizer-2"
 
-    def __init__(self, name: str, samples: int = 32, **further: Any):
+    def __init__(
+        self,
+        name: str,
+        samples: int = 32,
+        set_metrics: Sequence[str] = (),
+        inception: str | None = None,
+        clip: str | None = None,
+        resize: str = "pytorch-fid",
+        **further: Any,
+    ):
         super().__init__(name, **further)
         self.samples = samples
+        self._set = PaintedSet(f"suite.benchmarks.{name}", set_metrics, inception, clip, resize)
+
+    def settings(self) -> dict[str, Any]:
+        """With the set-level metrics, where there are any."""
+        return super().settings() | ({"set_metrics": self._set.settings()} if self._set.names else {})
+
+    def obstacle(self, model: VisionLanguageModel, corpus: Examples) -> str | None:
+        """None; opens what the set-level metrics need before any work starts."""
+        self._set.open(model)
+        return super().obstacle(model, corpus)
 
     def ask(self, batch: Batch, sitting: Sitting) -> Answers:
         """Take the images of one batch apart and put them together again."""
@@ -107,7 +137,11 @@ class TokenizerFidelity(Benchmark):
                 sitting.show(f"{self.name}-{common.example_id}", report["images"][row])
                 sitting.show(f"ceiling-{common.example_id}", report["images_undecoded"][row])
                 sitting.show(f"truth-{common.example_id}", images[row])
-        return Answers(records)
+        return Answers(records, self._set.painted_arrays(report, images))
+
+    def measure_set(self, out: Path) -> tuple[dict[str, float], dict[str, str]]:
+        """Distances between painted and real images."""
+        return self._set.measure_painted(self.name, out / self.kept_in("")) if self._set.names else ({}, {})
 
     def _scores(
         self, report: Mapping[str, Any], images: npt.NDArray[np.uint8], batch: Batch, sitting: Sitting

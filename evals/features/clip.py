@@ -39,6 +39,7 @@ class ClipFeatures:
 
     def __init__(self, folder: Path, squash: bool = False, device: str = "cpu"):
         import transformers
+        from safetensors import SafetensorError
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
         self._folder, self.squash, self.device = Path(folder).expanduser(), squash, device
@@ -51,7 +52,7 @@ class ClipFeatures:
             # By pillow, as published numbers were made; the faster ways round differently.
             pillow: dict[str, Any] = {"use_fast": False} if transformers.__version__ < "5" else {"backend": "pil"}
             self._processor = AutoImageProcessor.from_pretrained(self._folder, local_files_only=True, **pillow)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             first = str(error).strip().splitlines()[0]
             raise EvaluationError(
                 f"{self._folder} holds no CLIP model that transformers can read: {first}",

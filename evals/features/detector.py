@@ -42,6 +42,7 @@ class Detector:
     """
 
     def __init__(self, folder: Path, device: str = "cpu"):
+        from safetensors import SafetensorError
         from transformers import (
             AutoConfig,
             AutoImageProcessor,
@@ -59,7 +60,7 @@ class Detector:
             model: Any = kind.from_pretrained(self._folder, local_files_only=True, use_safetensors=True)
             self._model = model.to(device).eval()
             self._processor: Any = AutoImageProcessor.from_pretrained(self._folder, local_files_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise EvaluationError(
                 f"{self._folder} holds no detector that transformers can read: {str(error).strip().splitlines()[0]}",
                 f"Copy config.json, model.safetensors and preprocessor_config.json of {PAGE}.",
