@@ -17,7 +17,6 @@ from evals.benchmarks.drawn_prompts import DrawnPrompts
 from evals.choose import Indices
 from evals.datasets.coco_prompts import CocoPrompts
 from evals.sitting import Sitting
-from lavit.data.protocol import Corpus, Examples
 
 
 class CocoTextToImage(DrawnPrompts):
@@ -55,11 +54,9 @@ class CocoTextToImage(DrawnPrompts):
         if not self._photographs:
             self.controls.pop(CEILING, None)
 
-    def source(self, corpus: Corpus | None, root: Path | None, image_size: int) -> Examples:
-        """See :meth:`FromFiles.source`; with this benchmark's choice of captions."""
-        if root is not None and self._opened is None:
-            self._opened = CocoPrompts(root, self.split, image_size, self.caption_seed, self._photographs)
-        return super().source(corpus, root, image_size)
+    def open(self, root: Path, image_size: int) -> CocoPrompts:
+        """With this benchmark's choice of captions."""
+        return CocoPrompts(root, self.split, image_size, self.caption_seed, self._photographs)
 
     def _reference(self, batch: Batch, sitting: Sitting, side: int) -> list[np.ndarray] | None:
         return self.photographs(batch.asked_B, side) if self._photographs else None

@@ -39,8 +39,12 @@ class FromFiles(Benchmark):
                 f"data.root=DIR with the files of {self.dataset.page} laid out as\n{self.dataset.layout}",
             )
         if self._opened is None:
-            self._opened = self.dataset(root, self.split, image_size)
+            self._opened = self.open(root, image_size)
         return self._opened
+
+    def open(self, root: Path, image_size: int) -> Dataset:
+        """Open the dataset; for those that take more than a split."""
+        return self.dataset(root, self.split, image_size)
 
     def image_id(self, index: int) -> str:
         """The dataset's own id of the image."""

@@ -21,7 +21,7 @@ from evals.features.weights import CLIP_PAGE, content_hash
 from evals.metrics import geneval
 from evals.records import Record, replace_file
 from evals.sitting import Sitting
-from lavit.data.protocol import Corpus, Examples
+from lavit.data.protocol import Examples
 
 if TYPE_CHECKING:
     from evals.features.colours import ColourNames
@@ -74,11 +74,9 @@ class GenEvalDrawings(DrawnPrompts):
             f"{name}_sha256": content_hash(path) if path and path.is_dir() else None for name, path in paths.items()
         }
 
-    def source(self, corpus: Corpus | None, root: Path | None, image_size: int) -> Examples:
-        """See :meth:`FromFiles.source`; each prompt several times."""
-        if root is not None and self._opened is None:
-            self._opened = GenEval(root, self.split, image_size, self.drawings)
-        return super().source(corpus, root, image_size)
+    def open(self, root: Path, image_size: int) -> GenEval:
+        """Each prompt several times."""
+        return GenEval(root, self.split, image_size, self.drawings)
 
     def obstacle(self, model: VisionLanguageModel, corpus: Examples) -> str | None:
         """See :meth:`TextToImage.obstacle`; opens the detector before any work starts."""
