@@ -125,6 +125,7 @@ class Benchmark(ABC):
         free: dict[str, int | None] = {TEXT_PRIOR: None} if TEXT_PRIOR in self.known_controls else {}
         self.controls = {**free, **(controls or {})}
         self.hygiene = hygiene or self.known_hygiene()
+        self._skip_missing = False
 
     # What a benchmark says of itself
 
@@ -145,6 +146,21 @@ class Benchmark(ABC):
         return "train-seen" if self.split == "train" else "held-out"
 
     # Examples
+
+    @property
+    def skips_missing(self) -> bool:
+        """Whether it is left out where its files are not there, with the reason; else that is an error."""
+        return self._skip_missing
+
+    def skip_missing(self, missing: str | None) -> None:
+        """Take over the suite's ``missing``: ``refuse`` (also where None) or ``skip``.
+
+        Raises:
+            EvaluationError: it is something else.
+        """
+        if missing not in (None, "refuse", "skip"):
+            raise EvaluationError(f"suite.missing is {missing!r}.", "It is refuse or skip.")
+        self._skip_missing = missing == "skip"
 
     def source(self, corpus: Corpus | None, root: Path | None, image_size: int) -> Examples:
         """Where the examples are from: the corpus that arms were trained on, unless the benchmark has files of its own.

@@ -6,18 +6,19 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evals.benchmark import REAL, SHUFFLED, TEXT_PRIOR, VISION_OFF, Answers, Batch, Benchmark
+from evals.benchmark import REAL, SHUFFLED, TEXT_PRIOR, VISION_OFF, Answers, Batch
 from evals.choose import choose_partners
 from evals.errors import EvaluationError
 from evals.metrics.caption import CaptionScores, choose_metrics, choose_tokenizer, describe, score_set
 from evals.prior import guess_captions, prior_records
 from evals.records import Record
+from evals.shots import FewShot
 from evals.sitting import Sitting, count_tokens
 from lavit.build import locate
 from lavit.model.protocol import Prompt
 
 
-class Captioning(Benchmark):
+class Captioning(FewShot):
     """One caption an image; CIDEr per image with the document frequencies of the whole evaluated set.
 
     Controls: ``vision_off`` asks for a caption of nothing, which is one and the same caption for every image;
@@ -34,6 +35,7 @@ class Captioning(Benchmark):
             None.
         prompt: text that stands between image and caption; what the model was trained with where "".
         postprocess: dotted path of a function from what was written to what is scored; records keep the former.
+        others: see :class:`~evals.shots.FewShot` (examples in the prompt) and :class:`~evals.benchmark.Benchmark`.
 
     Raises:
         EvaluationError: an unknown metric or tokenizer, CIDEr left out, or no function at ``postprocess``.
@@ -60,6 +62,8 @@ class Captioning(Benchmark):
         if self.metric not in self.metrics:
             raise EvaluationError(f"{where}.metrics leaves out {self.metric}.", "Name it: it is the primary score.")
         self.tokenizer = choose_tokenizer(tokenizer, f"{where}.tokenizer")
+        if self.shots and prompt:
+            raise EvaluationError(f"{where} has both shots and a prompt.", "Write the prompt into shots_template.")
         self.decode, self.prompt, self.postprocess = _text_settings(decode), prompt, postprocess
         self._clean: Callable[[str], str] = locate(postprocess) if postprocess else str
         if not callable(self._clean):
@@ -74,10 +78,12 @@ class Captioning(Benchmark):
 
     def ask(self, batch: Batch, sitting: Sitting) -> Answers:
         """Caption the images of one batch."""
-        tokens: list[int | None]
-        if batch.control == VISION_OFF:
+        tokens: list[int | None] = [None] * len(batch.asked_B)
+        prompts = [self.prompt] * len(batch.asked_B)
+        if self.shots:
+            captions, prompts = self.answer_after_shots(batch, sitting, self.decode or _text_settings({}))
+        elif batch.control == VISION_OFF:
             captions = self._write(batch, sitting, None, 1) * len(batch.asked_B)
-            tokens = [None] * len(captions)
         else:
             visual = sitting.encode(self.split, batch.shown_B)
             captions = self._write(batch, sitting, visual, len(batch.shown_B))
@@ -91,14 +97,14 @@ class Captioning(Benchmark):
                 split=self.split,
                 example_id=self.image_id(index),
                 cluster_id=self.image_id(index),
-                prompt=self.prompt,
+                prompt=prompt,
                 prediction=caption,
                 references=tuple(texts),
                 tokens=count,
                 order=int(order),
             )
-            for index, order, caption, texts, count in zip(
-                batch.asked_B, batch.order_B, captions, references, tokens, strict=True
+            for index, order, prompt, caption, texts, count in zip(
+                batch.asked_B, batch.order_B, prompts, captions, references, tokens, strict=True
             )
         ]
         return Answers(records)

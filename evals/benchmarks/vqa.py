@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from evals.benchmark import REAL, SHUFFLED, TEXT_PRIOR, VISION_OFF, Answers, Batch, Benchmark
+from evals.benchmark import REAL, SHUFFLED, TEXT_PRIOR, VISION_OFF, Answers, Batch
 from evals.errors import EvaluationError
 from evals.metrics import vqa
 from evals.prior import guess_answers, prior_records
 from evals.records import Record
+from evals.shots import FewShot
 from evals.sitting import Sitting, count_tokens
 from lavit.build import locate
 from lavit.data.protocol import Question
@@ -22,7 +23,7 @@ PLACE = "{question}"
 """Where the question stands in a prompt."""
 
 
-class QuestionAnswering(Benchmark):
+class QuestionAnswering(FewShot):
     """Several questions an image, answered freely, right if the normalised answer is one of the accepted
     ones.
 
@@ -37,13 +38,15 @@ class QuestionAnswering(Benchmark):
         decode: how answers are written (:class:`lavit.model.text_settings.TextSettings`); the model's own way where
             None.
         postprocess: dotted path of a function from what was written to what is scored; records keep the former.
-        further: see :class:`~evals.benchmark.Benchmark`; counts are counts of images.
+        further: see :class:`~evals.shots.FewShot` (examples in the prompt) and :class:`~evals.benchmark.Benchmark`;
+            counts are counts of images.
 
     Raises:
         EvaluationError: a prompt without ``{question}``, or no function at ``postprocess``.
     """
 
     metric = "accuracy"
+    asks_questions = True
     known_controls = (VISION_OFF, SHUFFLED, TEXT_PRIOR)
     derived_controls = (TEXT_PRIOR,)
     protocol = vqa.NAME
@@ -62,6 +65,8 @@ class QuestionAnswering(Benchmark):
         where = f"suite.benchmarks.{name}"
         if prompt and PLACE not in prompt:
             raise EvaluationError(f"{where}.prompt is {prompt!r}: the question stands nowhere.", f"Write {PLACE}.")
+        if self.shots and prompt:
+            raise EvaluationError(f"{where} has both shots and a prompt.", "Write the prompt into shots_template.")
         self.per_image, self.prompt, self.postprocess = per_image, prompt, postprocess
         self.decode = None if decode is None else TextSettings.of(decode, GREEDY_ANSWER)
         self._clean: Callable[[str], str] = locate(postprocess) if postprocess else str
@@ -80,7 +85,12 @@ class QuestionAnswering(Benchmark):
         row_Q = np.repeat(np.arange(len(questions)), [len(group) for group in questions])
         flat = [question for group in questions for question in group]
         texts = [self.prompt.replace(PLACE, question.text) or question.text for question in flat]
-        answers, tokens = self.answer(batch, sitting, flat, texts, row_Q)
+        if self.shots and flat:
+            settings = self.decode or GREEDY_ANSWER
+            answers, texts = self.answer_after_shots(batch, sitting, settings, texts, row_Q)
+            tokens: list[int | None] = [None] * len(answers)
+        else:
+            answers, tokens = self.answer(batch, sitting, flat, texts, row_Q)
         records = [
             Record(
                 benchmark=self.name,

@@ -79,7 +79,7 @@ class Dataset(ABC):
     @classmethod
     def how_to_get(cls) -> str:
         """Where the files are to be had, and how they are to lie."""
-        return f"Download from {cls.page} and lay out below data.root as\n{cls.layout}"
+        return f"Download it from {cls.page}.\nBelow data.root it has to lie as\n{cls.layout}"
 
     # What every dataset defines
 
@@ -161,6 +161,8 @@ class Dataset(ABC):
         try:
             with Image.open(path) as picture:
                 squashed = picture.convert("RGB").resize((self.image_size,) * 2, Image.Resampling.BICUBIC)
+        except FileNotFoundError:
+            raise EvaluationError(f"{self.title}: the picture {path} is missing.", self.how_to_get()) from None
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise EvaluationError(f"{path} is not an image that can be read: {error}.", "Download it again.") from error
         return np.asarray(squashed)
