@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from evals.benchmark import Benchmark
 from evals.errors import EvaluationError
+from evals.files import open_sources
 from evals.fingerprint import describe
 from evals.pictures import save_picture
 from evals.recompute import recompute
@@ -77,6 +78,7 @@ def build_suite(node: Mapping[str, Any]) -> list[Benchmark]:
         if not isinstance(benchmark, Benchmark):
             raise EvaluationError(f"suite.benchmarks.{name}: {entry['_target_']} is not a benchmark.")
         benchmark.entry = plain(entry)
+        benchmark.skip_missing(node.get("missing"))
         suite.append(benchmark)
     return suite
 
@@ -112,7 +114,7 @@ def evaluate(
     """
     result = Result()
     side = image_size or (corpus.image_size if corpus else 224)
-    sources = [benchmark.source(corpus, root, side) for benchmark in suite]  # all, before the first work starts
+    sources = open_sources(suite, corpus, root, side)  # all, before the first work starts
     sittings = {id(source): Sitting(model, source, seed, out) for source in sources}
     parts = out / "resume"
     start_or_go_on(parts, suite, sources, seed)

@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from experiments.dataset_files import check_dataset_files
 from experiments.display import first_line, watcher
 from experiments.errors import LavitError
 from experiments.failures import classify
@@ -91,6 +92,8 @@ def prepare(plan: Plan) -> Store:
 
 def _check_data(jobs: Sequence[StageJob]) -> None:
     """Read all data that missing jobs would read, once, so that a wrong row or image is told now and not in an hour."""
+    for job in jobs:
+        check_dataset_files(job.config)
     nodes = {json.dumps(job.config["data"], sort_keys=True): job.config["data"] for job in jobs if "data" in job.config}
     for node in nodes.values():
         from lavit import data

@@ -15,6 +15,7 @@ from typing import Any
 from experiments.codeversion import CodeVersions, targets
 from experiments.compose import Composer, parse_overrides
 from experiments.cost import add_counts, add_probes
+from experiments.dataset_files import DatasetFiles
 from experiments.design import Arm, Design, expand
 from experiments.designs.estimable import estimable
 from experiments.errors import LavitError, did_you_mean
@@ -62,6 +63,7 @@ class Planner:
         self.count = count
         self.probe = probe
         self.codes = CodeVersions()
+        self.files = DatasetFiles(self.codes)
         self._pace: dict[tuple[Path, str], Pace] = {}
         self._prepared: dict[tuple[tuple[str, ...], int | None], _ArmConfig] = {}
         self._tunings: dict[tuple[str, tuple[str, ...]], Tuning] = {}
@@ -196,7 +198,7 @@ class Planner:
         if (arm, seed) not in self._prepared:
             config, each_seed = self.composer.resolved(overrides, seed)
             which = (arm, seed if each_seed else None)
-            self._prepared[which] = _prepare(config, self.composer.choices(overrides).get("scale", ""))
+            self._prepared[which] = _prepare(config, self.composer.choices(overrides).get("scale", ""), self.files)
             return self._prepared[which]
         return self._prepared[arm, seed]
 
@@ -239,7 +241,7 @@ class Planner:
             job.seconds, job.seconds_from = pace.estimate(job.stage, job.config, job.ledger.get("flops"))
 
 
-def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
+def _prepare(plain: dict[str, Any], scale: str, datasets: DatasetFiles) -> _ArmConfig:
     """Apply canonical drops, then cut out and hash every subtree that a stage reads."""
     config, dropped = apply_canonical(plain, plain.get("canonical"))
     arm = _ArmConfig(config, scale)
@@ -259,7 +261,7 @@ def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
                     did_you_mean(key, config),
                 ) from None
             arm.digests[key] = digest(select(keyed, key)) if key not in incidental else ""
-            if key == "data" and (files := _fingerprint(arm.subtrees[key])):
+            if files := _files_of(key, arm.subtrees[key], config, datasets):
                 arm.digests[key] = digest([arm.digests[key], files])
             arm.targets[key] = list(targets(arm.subtrees[key]))
     return arm
@@ -268,10 +270,16 @@ def _prepare(plain: dict[str, Any], scale: str) -> _ArmConfig:
 _fingerprints: dict[str, str] = {}
 
 
-def _fingerprint(data: Any) -> str:
-    """A hash of the files that the data's config names ("" where it names none): other files, another result."""
-    if not isinstance(data, Mapping):
+def _files_of(key: str, subtree: Any, config: Mapping[str, Any], datasets: DatasetFiles) -> str:
+    """A hash of the files that the data's or the suite's config names ("" for none): other files, another result."""
+    if not isinstance(subtree, Mapping):
         return ""
+    if key == "data":
+        return _fingerprint(subtree)
+    return datasets.hash(subtree, config.get("data")) if key == "suite" else ""
+
+
+def _fingerprint(data: Mapping[str, Any]) -> str:
     if repr(data) not in _fingerprints:
         from lavit.data import fingerprint  # loads no torch
         from lavit.errors import LavitError as DataError

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from evals.metrics.gaussians import Gaussian, check_same_width, from_features
 
@@ -32,6 +31,8 @@ def frechet_distance(a: Gaussian, b: Gaussian, names: tuple[str, str] = ("A", "B
     check_same_width(a.mean_D.size, b.mean_D.size, *names)
     columns = max(a.factor_DR.shape[1], b.factor_DR.shape[1])
     first_DR, second_DR = (_padded(side.factor_DR, columns) for side in (a, b))
+    import scipy.linalg  # here: plans import this module, and stay light
+
     left_RR, _, right_RR = scipy.linalg.svd(first_DR.T @ second_DR, check_finite=False)
     apart_DR = first_DR - second_DR @ (left_RR @ right_RR).T
     shift_D = a.mean_D - b.mean_D

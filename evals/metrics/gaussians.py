@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from evals.errors import EvaluationError
 
@@ -87,6 +86,8 @@ def from_features(features_ND: npt.NDArray, name: str = "features") -> Gaussian:
     Raises:
         EvaluationError: see :func:`check_features`.
     """
+    import scipy.linalg  # here: plans import this module, and stay light
+
     rows_ND = check_features(features_ND, name)
     first_D = rows_ND[0].copy()  # means far from zero would cost the spread its digits
     rows_ND -= first_D
@@ -107,6 +108,8 @@ def from_statistics(mean_D: npt.NDArray, covariance_DD: npt.NDArray, name: str =
     Raises:
         EvaluationError: shapes that do not fit, NaN or infinity, or a matrix that is no covariance.
     """
+    import scipy.linalg
+
     for part, array in (("mu", mean_D), ("sigma", covariance_DD)):
         if np.asarray(array).dtype.kind not in "fiu":
             raise EvaluationError(f"{name}: {part} has dtype {np.asarray(array).dtype}, which are no real numbers.")
