@@ -49,12 +49,19 @@ class EvalRequest:
         return self.runs / "eval" / self.checkpoint.name / self.suite_name
 
     def identity(self) -> dict[str, Any]:
-        """All that the results depend on, as plain data."""
+        """All that the results depend on, as plain data.
+
+        Raises:
+            lavit.errors.LavitError: files of the suite's datasets are missing; all of them are named.
+        """
+        from evals.files import files_fingerprint
+
         return {
             "checkpoint": self.checkpoint.name,
             "fingerprint": self.checkpoint.fingerprint,
             "suite": self.suite,
             "data": None if self.data is None else {k: v for k, v in self.data.items() if k != "root"},
+            "files": files_fingerprint(self.suite, self.root),
             "seed": self.seed,
             "limit": self.limit,
         }
