@@ -78,8 +78,7 @@ def read_choices(path: Path, questions: dict[str, GqaRow]) -> dict[str, dict[str
             where = f"question {name}"
             if not isinstance(content, dict) or name not in content:
                 raise EvaluationError(f"{path} has no choices for {where}.", "Give the choices of the same split.")
-            found[name] = {
-                key: [str(choice) for choice in field_of(content[name], key, list, path, where)]
-                for key in ("valid", "plausible")
-            }
+            found[name] = {key: field_of(content[name], key, list, path, where) for key in ("valid", "plausible")}
+            if not all(isinstance(choice, str) for choices in found[name].values() for choice in choices):
+                raise EvaluationError(f"{path}: {where}: a choice is no text.", "Download the file again.")
     return found

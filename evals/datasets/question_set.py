@@ -48,6 +48,10 @@ class QuestionSet(Dataset):
                 raise EvaluationError(f"{self.title}: question {question.id} is about image {image!r}.", "Mend its id.")
             self.groups.setdefault(image, []).append(question)
         self._names = list(self.groups)
+        for name in self._names:
+            path = self.picture(name)
+            if path is not None and ".." in path.parts[len(self.root.parts) - 1 :]:
+                raise EvaluationError(f"{self.title}: the picture of {name} would be {path}.", "Mend the file's paths.")
 
     def size(self, split: str) -> int:
         """Number of images."""

@@ -184,6 +184,9 @@ def _aokvqa(row: Any, path: Path, number: int) -> Asked:
         correct is not None and not 0 <= correct < len(choices)
     ):
         raise EvaluationError(f"{path}: {where}: 'choices' has no text at correct_choice_idx {correct}.", "Mend it.")
+    difficult = row.get("difficult_direct_answer", False)
+    if not isinstance(difficult, bool):
+        raise EvaluationError(f"{path}: {where}: 'difficult_direct_answer' is {difficult!r}.", "It is true or false.")
     return Asked(
         name,
         identity(row, "image_id", path, where),
@@ -191,7 +194,7 @@ def _aokvqa(row: Any, path: Path, number: int) -> Asked:
         ten_answers(row, "direct_answers", path, where),
         choices=tuple(choices),
         correct=correct,
-        difficult=row.get("difficult_direct_answer") is True,
+        difficult=difficult,
     )
 
 
