@@ -113,3 +113,8 @@ class ScienceQa(QuestionSetAnswering):
     def _score(self, record: Record) -> Record:
         lost = float(self._option(record) == scienceqa.FAILED)
         return super()._score(dataclasses.replace(record, aux={**record.aux, "no_option": lost}))
+
+    def summarise(self, records: Sequence[Record]) -> tuple[dict[str, float], dict[str, str]]:
+        """As every question answering, without the mean number of options, which is no score."""
+        metrics, missing = super().summarise(records)
+        return {name: value for name, value in metrics.items() if "/options" not in name}, missing

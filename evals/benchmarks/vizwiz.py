@@ -60,5 +60,6 @@ class VizWiz(TenAnswers):
         said = [float(self._clean(record.prediction).strip().lower() != UNANSWERABLE) for record in real]
         found, why = answerability([record.aux["answerable"] == 1 for record in real], said)
         names = {"average_precision": "answerability_ap", "f1_score": "answerability_f1"}
+        metrics = {name: value for name, value in metrics.items() if "/answerable" not in name}  # a fact, no score
         metrics |= {f"{self.name}/{names[name]}": value for name, value in found.items()}
         return metrics, missing | {f"{self.name}/{names[name]}": reason for name, reason in why.items()}

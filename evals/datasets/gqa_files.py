@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evals.datasets.reading import field_of, read_json
+from evals.datasets.rows import read_rows
+from evals.datasets.vqa_files import identity
 from evals.errors import EvaluationError
 from evals.metrics.gqa import GqaQuestion, count_steps
+from evals.metrics.gqa_grounding import Box
 
 
 @dataclass(frozen=True)
 class GqaRow:
-    """A question as asked, and what its scoring needs; ``image`` is "" where the file names none."""
+    """A question as asked, and what its scoring needs; ``image`` is "" where the file names none.
+
+    ``objects`` are those in the scene graph that question and full answer refer to, each as often as they do.
+    """
 
     id: str
     image: str
     text: str
     scoring: GqaQuestion
+    objects: tuple[str, ...] = ()
 
 
 def read_gqa(path: Path) -> dict[str, GqaRow]:
@@ -62,7 +71,61 @@ def _row(name: str, row: Any, path: Path) -> GqaRow:
         entailed=tuple(str(other) for other in entailed),
     )
     image = field_of(row, "imageId", str, path, where) if "imageId" in row else ""
-    return GqaRow(name, image, text, scoring)
+    return GqaRow(name, image, text, scoring, _objects(row, path, where))
+
+
+def _objects(row: Any, path: Path, where: str) -> tuple[str, ...]:
+    pointers = row.get("annotations")
+    if not isinstance(pointers, dict):
+        return ()
+    parts = [pointers[key] for key in ("question", "fullAnswer") if key in pointers]
+    if not all(isinstance(part, dict) for part in parts):
+        raise EvaluationError(f"{path}: {where}: 'annotations' are not objects by words.", "Download the file again.")
+    return tuple(str(name) for part in parts for name in part.values())
+
+
+def read_attention(path: Path) -> dict[str, list[list[float]]]:
+    """Question id → its attention map, a square of numbers.
+
+    Raises:
+        EvaluationError: a row has no square map of numbers, or an id stands twice.
+    """
+    found: dict[str, list[list[float]]] = {}
+    for number, row in read_rows(path):
+        name = identity(row, "questionId", path, f"row {number}")
+        given = field_of(row, "attention", list, path, f"the attention for {name}")
+        square = all(isinstance(line, list) and len(line) == len(given) for line in given) and given
+        numbers = square and all(isinstance(cell, (int, float)) for line in given for cell in line)
+        if not numbers or not all(math.isfinite(cell) for line in given for cell in line):
+            raise EvaluationError(f"{path}: the attention for {name} is no square of numbers.", "Give rows of a map.")
+        if name in found:
+            raise EvaluationError(f"{path}: the attention for {name} stands twice.", "Keep one of the two.")
+        found[name] = given
+    return found
+
+
+def read_regions(path: Path, rows: Iterable[GqaRow]) -> dict[str, list[Box]]:
+    """Question id → boxes of the objects it refers to, from scene graphs (``val_sceneGraphs.json``).
+
+    Raises:
+        EvaluationError: an image or an object is not in the file, or has no box.
+    """
+    graphs = read_json(path)
+    found = {}
+    for row in rows:
+        where = f"image {row.image}"
+        graph = field_of(graphs, row.image, dict, path, where)
+        sides = [field_of(graph, side, (int, float), path, where) for side in ("width", "height")]
+        if min(sides) <= 0:
+            raise EvaluationError(f"{path}: {where} is {sides[0]} by {sides[1]}.", "Download the file again.")
+        objects = field_of(graph, "objects", dict, path, where)
+        boxes = []
+        for name in row.objects:
+            thing = field_of(objects, name, dict, path, where)
+            x, y, w, h = (field_of(thing, key, (int, float), path, f"object {name} of {where}") for key in "xywh")
+            boxes.append((x / sides[0], y / sides[1], (x + w) / sides[0], (y + h) / sides[1]))
+        found[row.id] = boxes
+    return found
 
 
 def read_choices(path: Path, questions: dict[str, GqaRow]) -> dict[str, dict[str, list[str]]]:

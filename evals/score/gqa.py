@@ -2,7 +2,8 @@
 
 Reads GQA's own files: an object of questions by id, a list of {questionId, prediction}, and with --choices the valid
 and plausible answers. Only balanced questions count; consistency needs predictions also for the questions that they
-entail (val_all_questions.json). Totals are in percent under the official names, but for distribution (0 is best).
+entail (val_all_questions.json), grounding --attentions and --scenes. Totals are in percent under the official names,
+but for distribution (0 is best).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from evals.datasets.gqa_files import GqaRow, read_choices, read_gqa
+from evals.datasets.gqa_files import GqaRow, read_attention, read_choices, read_gqa, read_regions
 from evals.errors import EvaluationError
-from evals.metrics import gqa
+from evals.metrics import gqa, gqa_grounding
 from evals.records import Record
 from evals.score.predictions import check_complete, read_predictions
 from evals.score.scored import Scored, hashes
@@ -30,6 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--questions", type=Path, metavar="Q.json", required=True)
     parser.add_argument("--predictions", type=Path, metavar="P.json", required=True)
     parser.add_argument("--choices", type=Path, metavar="C.json", help="for validity and plausibility")
+    parser.add_argument(
+        "--attentions", type=Path, metavar="A.json", help="a list of {questionId, attention}: grounding"
+    )
+    parser.add_argument("--scenes", type=Path, metavar="S.json", help="the scene graphs, for grounding")
 
 
 def score(arguments: argparse.Namespace) -> Scored:
@@ -62,13 +67,29 @@ def score(arguments: argparse.Namespace) -> Scored:
         totals["distribution"] = distribution
     else:
         missing["distribution"] = "no balanced question has a global group"
+    if arguments.attentions is not None:
+        totals["grounding"] = _grounding(arguments.attentions, arguments.scenes, balanced)
     fingerprint = {
         "metric": gqa.NAME,
         "questions": len(balanced),
-        "files": hashes(arguments.questions, arguments.choices, arguments.predictions),
+        "files": hashes(
+            arguments.questions, arguments.choices, arguments.predictions, arguments.attentions, arguments.scenes
+        ),
     }
     records = [_record(row, said[name]) for name, row in balanced.items()]
     return Scored(totals | found, records, fingerprint, missing)
+
+
+def _grounding(path: Path, scenes: Path | None, balanced: dict[str, GqaRow]) -> float:
+    """Mean over balanced questions, in percent."""
+    if scenes is None:
+        raise EvaluationError(
+            f"--attentions {path} needs --scenes.", "Give the scene graphs of the split (published for train and val)."
+        )
+    maps = read_attention(path)
+    check_complete(balanced, [name for name in maps if name in balanced], path)
+    regions = read_regions(scenes, balanced.values())
+    return 100 * sum(gqa_grounding.grounding(maps[name], regions[name]) for name in balanced) / len(balanced)
 
 
 def _unknown(balanced: dict[str, GqaRow], rows: dict[str, GqaRow], said: dict[str, str]) -> str:

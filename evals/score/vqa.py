@@ -96,7 +96,7 @@ def _read(
     content = read_any(path)
     paired = isinstance(content, dict) and bool(content) and all(isinstance(row, dict) for row in content.values())
     if not paired:
-        said = read_predictions(path, ("question_id", "image", "questionId"), ("answer",))
+        said = read_predictions(path, ("question_id", "image", "questionId"), ("answer", "text"))
         check_complete([row.id for row in counted], {name: said[name] for name in said if _counts(asked, name)}, path)
         return said, {}
     said = {

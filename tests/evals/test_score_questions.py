@@ -93,6 +93,26 @@ def test_gqa_says_what_it_cannot_compute(known: Callable, tmp_path: Path, capsys
     assert [line.split(":")[0] for line in err.splitlines()] == ["validity", "plausibility", "consistency"]
 
 
+def test_gqa_grounding_is_attention_on_what_is_referred_to(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    make_question_sets(tmp_path)
+    questions = tmp_path / "gqa/testdev_balanced_questions.json"
+    content = json.loads(questions.read_text())
+    for row in content.values():
+        row["annotations"] = {"question": {"1": "7"}, "answer": {}, "fullAnswer": {}}
+    images = {row["imageId"] for row in content.values()}
+    left_half = {"x": 0, "y": 0, "w": 50, "h": 40}
+    scenes = {image: {"width": 100, "height": 40, "objects": {"7": left_half}} for image in images}
+    maps = [{"questionId": name, "attention": [[0.25, 0.5], [0.25, 0.0]]} for name in content]
+    arguments = ["--questions", save(questions, content), "--attentions", save(tmp_path / "maps.json", maps)]
+    arguments += ["--predictions", save(tmp_path / "p.json", dict.fromkeys(content, "red"))]
+    assert "needs --scenes" in refusal(capsys, "gqa", *arguments)
+    arguments += ["--scenes", save(tmp_path / "scenes.json", scenes)]
+    assert score(capsys, "gqa", *arguments)["grounding"] == pytest.approx(75)
+    maps[0]["attention"] = [[1.0]] * 2
+    save(tmp_path / "maps.json", maps)
+    assert "no square of numbers" in refusal(capsys, "gqa", *arguments)
+
+
 def test_pope_totals_are_the_official_ones(known: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cases = known("pope_coco_popular.json.gz")
     questions = ["--questions", save(tmp_path / "q.jsonl", cases["questions"], lines=True)]
