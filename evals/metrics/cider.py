@@ -29,15 +29,15 @@ def cider(words: Sequence[str | None], references: Sequence[Sequence[str]]) -> n
 
     Returns:
         float64 [B], NaN where the caption is ``None``. With a single image every score is 0: an n-gram that stands in
-        all documents says nothing.
+        all documents says nothing. So it is where no reference has a word, on which the official code fails.
     """
-    if not references:
-        return np.zeros(0)
     truth = {position: list(texts) for position, texts in enumerate(references)}
     said = {position: [text or ""] for position, text in enumerate(words)}
-    _, scores = Cider().compute_score(truth, said)
-    missing_B = np.array([text is None for text in words])
-    return np.where(missing_B, np.nan, np.asarray(scores, dtype=np.float64))
+    missing_B = np.array([text is None for text in words], dtype=bool)
+    scores_B = np.zeros(len(truth))
+    if any(text.split() for texts in references for text in texts):
+        scores_B = np.asarray(Cider().compute_score(truth, said)[1], dtype=np.float64)
+    return np.where(missing_B, np.nan, scores_B)
 
 
 def score_captions(predictions: Sequence[str | None], references: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
