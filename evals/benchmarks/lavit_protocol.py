@@ -69,12 +69,14 @@ class LavitRules(QuestionSetAnswering):
 
     def obstacle(self, model: VisionLanguageModel, corpus: Examples) -> str | None:
         """No tagger, no lemmas."""
+        if (other := super().obstacle(model, corpus)) is not None:
+            return other
         if self.lemmas:
             try:
                 tagger()
             except LavitError as error:
                 return f"{error.message}: {error.remedy}; lemmas=false scores without, under another fingerprint"
-        return super().obstacle(model, corpus)
+        return None
 
     def write(self, sitting: Sitting, visual: Any, texts: list[str]) -> list[str]:
         """One answer a question, which is simplified first (of a model of LaVIT's the prompt does so again)."""
