@@ -6,7 +6,7 @@ Shapes: G drawings, N patches, C channels, S positions, V ids.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ def draw_images(
     if longest > painter.longest:
         raise LavitError(f"draw.max_tokens is {longest}", f"the decoder can place {painter.longest} tokens of an image")
     generator, known = torch.Generator().manual_seed(seed), model.vocabulary
-    marks = {"image_start": known.image_start, "image_end": known.image_end, "first_code": known.first_code}
+    marks: dict[str, Any] = {name: getattr(known, name) for name in ("image_start", "image_end", "first_code")}
     ids = [_prompt_ids(model, prompt, marks) for prompt in prompts]
     drawings = []
     for first in range(0, len(prompts), max(1, batch // k)):
@@ -74,7 +74,7 @@ def draw_images(
     )
 
 
-def _prompt_ids(model: OfficialModel, prompt: Prompt, marks: dict[str, int]) -> list[int]:
+def _prompt_ids(model: OfficialModel, prompt: Prompt, marks: dict[str, Any]) -> list[int]:
     parts: list[list[int] | Tensor] = []
     for part in [prompt] if isinstance(prompt, str) else prompt:
         parts.append(model.pieces([part])[0][0] if isinstance(part, str) else model.codes(part[None])[0])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from lavit.errors import LavitError
@@ -66,7 +66,9 @@ class OfficialModel:
         self.vocabulary, self.words = official.vocabulary, official.text_tokenizer()
         self.image_size = tower.tokenizer.config.image_size
         self.makes_images = painter is not None and painter.paints
-        self.reader = PromptReader(llm.get_input_embeddings(), tower.projector, self.vocabulary)
+        embedding = llm.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding)
+        self.reader = PromptReader(embedding, tower.projector, self.vocabulary)
 
     @classmethod
     def load(cls, folder: Path, settings: OfficialSettings | None = None, device: str = "cpu") -> OfficialModel:
@@ -85,7 +87,8 @@ class OfficialModel:
         tower.tokenizer.quantizer.float()
         raise_norms(tower)
         painter = choose_painter(official, settings, at)
-        return cls(official, tower.to(at), official.llm().to(at), painter, settings, at)
+        llm: Any = official.llm()
+        return cls(official, tower.to(at), llm.to(at), painter, settings, at)
 
     # Reading
 
