@@ -32,7 +32,7 @@ def save_picture(path: Path, image_HWC: npt.NDArray[np.uint8]) -> None:
 
 
 def at_side(images_BHWC: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Images at the side that a judge reads; a model may paint larger ones than it was asked about."""
+    """Images at the side that a judge reads, bicubic."""
     if images_BHWC.shape[1:3] == (side, side):
         return images_BHWC
     sized = [Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC) for image in images_BHWC]

@@ -15,6 +15,7 @@ from evals.errors import EvaluationError
 from evals.judges import ExactJudge, FeatureJudge, Judge
 from evals.metrics.feature import standard_cosine
 from evals.metrics.pixels import psnr
+from evals.pictures import at_side
 from evals.records import Record
 from evals.set_metrics import CLIP_SCORE, SetMetrics
 from evals.sitting import Sitting, array
@@ -152,11 +153,12 @@ class TextToImage(Benchmark):
         """
         prompts = sitting.corpus.prompts(self.split, batch.asked_B)
         real = sitting.corpus.images(self.split, batch.asked_B) if self.pictured else None
+        seen = images if real is None else at_side(images, real.shape[1])  # a model may paint larger than it reads
         judge = self._judge(sitting)
-        verdicts = judge.judge(images, batch.asked_B, batch.order_B)
+        verdicts = judge.judge(seen, batch.asked_B, batch.order_B)
         aux_B: list[dict[str, float]] = [{} for _ in prompts]
         if batch.control == CEILING and real is not None:
-            aux_B = self._fidelity(batch, sitting, images, real)
+            aux_B = self._fidelity(batch, sitting, seen, real)
         if (clip_B := self._set.clip_scores(list(images), prompts)) is not None:
             aux_B = [{**aux, CLIP_SCORE: float(value)} for aux, value in zip(aux_B, clip_B, strict=True)]
         records = []
