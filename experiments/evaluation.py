@@ -34,7 +34,10 @@ def run_evaluation(request: EvalRequest, out: Path) -> bool:
     Raises:
         LavitError: ``out`` holds another evaluation, or data, a dataset or a setting is not as it should be.
     """
-    identity = json.loads(json.dumps(request.identity()))
+    from evals.files import files_fingerprint
+
+    files = files_fingerprint(request.suite, request.root)
+    identity = json.loads(json.dumps({**request.identity(), "files": files}))
     held = read_json(out / EVAL)
     if held is not None and held["identity"] != identity:
         told = ", ".join(_differences(held["identity"], identity)) or "its settings"
@@ -67,24 +70,14 @@ def check_inputs(request: EvalRequest) -> tuple[list[Benchmark], Corpus | None]:
         LavitError: names all that is wrong at once.
     """
     import lavit.data
+    from evals.files import open_sources
     from evals.runner import build_suite
-    from lavit.errors import LavitError as ModelError
 
     suite = build_suite(request.suite)
     corpus = None if request.data is None else lavit.data.build(request.data)
-    wrong: dict[str, list[str]] = {}
-    for benchmark in suite:
-        try:
-            source = benchmark.source(corpus, request.root, request.checkpoint.image_size)
-            benchmark.examples(source)
-        except ModelError as error:
-            wrong.setdefault(str(error), []).append(benchmark.name)
-    if wrong:
-        lines = "\n".join(f"- {', '.join(names)}: {text}" for text, names in wrong.items())
-        raise LavitError(
-            f"{sum(map(len, wrong.values()))} of the suite's {len(suite)} benchmarks cannot be run:\n{lines}",
-            "--benchmarks A,B runs some of them; suite.benchmarks.NAME=null leaves one out",
-        )
+    sources = open_sources(suite, corpus, request.root, request.checkpoint.image_size)
+    for benchmark, source in zip(suite, sources, strict=True):
+        benchmark.examples(source)
     return suite, corpus
 
 
