@@ -63,8 +63,16 @@ def render(result: Mapping[str, Any], markdown: bool = False, kinds: bool = Fals
     told = [f"- {name} ({result['fingerprints'][name]}): {_line(body)}" for name, body in result["protocol"].items()]
     lines += ["", "how they came about:", *told] if told else []
     if result["absent"]:
-        lines += ["", "absent:", *(f"- {name}: {why}" for name, why in result["absent"].items())]
+        lines += ["", "absent:", *_reasons(result["absent"])]
     return "\n".join(lines) + "\n"
+
+
+def _reasons(absent: Mapping[str, str]) -> list[str]:
+    """Why cells are absent, each reason once."""
+    names: dict[str, list[str]] = {}
+    for name, why in absent.items():
+        names.setdefault(why, []).append(name)
+    return [f"- {', '.join(group)}: {why}" for why, group in names.items()]
 
 
 def _title(identity: Mapping[str, Any]) -> str:
