@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from evals.errors import EvaluationError
+from evals.features.device import choose_device
 from evals.features.extractor import Floats, Picture
 from evals.features.weights import CLIP_PAGE as PAGE
 from evals.features.weights import content_hash
@@ -29,7 +30,7 @@ class ClipFeatures:
         folder: the local folder; nothing is downloaded.
         squash: bring images to the model's square without regard to their shape, bicubic and without antialiasing, as
             CMMD does; otherwise as the model's own image processor does (CLIPScore).
-        device: where to compute.
+        device: where to compute; a GPU where there is one, unless named.
 
     Raises:
         EvaluationError: the folder is not there or not complete.
@@ -37,17 +38,17 @@ class ClipFeatures:
 
     label = "CLIP"
 
-    def __init__(self, folder: Path, squash: bool = False, device: str = "cpu"):
+    def __init__(self, folder: Path, squash: bool = False, device: str | None = None):
         import transformers
         from safetensors import SafetensorError
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
-        self._folder, self.squash, self.device = Path(folder).expanduser(), squash, device
+        self._folder, self.squash, self.device = Path(folder).expanduser(), squash, choose_device(device)
         if not self._folder.is_dir():
             raise EvaluationError(f"There is no folder {self._folder} with a CLIP model.", f"Download {PAGE}.")
         try:
             model: Any = CLIPModel.from_pretrained(self._folder, use_safetensors=True, local_files_only=True)
-            self._model = model.to(device).eval()
+            self._model = model.to(self.device).eval()
             self._tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
             # By pillow, as published numbers were made; the faster ways round differently.
             pillow: dict[str, Any] = {"use_fast": False} if transformers.__version__ < "5" else {"backend": "pil"}

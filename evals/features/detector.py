@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from evals.errors import EvaluationError
+from evals.features.device import choose_device
 from evals.features.extractor import Picture
 from evals.features.weights import content_hash
 
@@ -35,13 +36,13 @@ class Detector:
 
     Args:
         folder: the local folder; nothing is downloaded.
-        device: where to compute.
+        device: where to compute; a GPU where there is one, unless named.
 
     Raises:
         EvaluationError: the folder is not there or holds no such model.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu"):
+    def __init__(self, folder: Path, device: str | None = None):
         from safetensors import SafetensorError
         from transformers import (
             AutoConfig,
@@ -50,7 +51,7 @@ class Detector:
             AutoModelForUniversalSegmentation,
         )
 
-        self._folder, self.device = Path(folder).expanduser(), device
+        self._folder, self.device = Path(folder).expanduser(), choose_device(device)
         if not self._folder.is_dir():
             raise EvaluationError(f"There is no folder {self._folder} with a detector.", f"Download {PAGE}.")
         try:
@@ -58,7 +59,7 @@ class Detector:
             self._masks = any("Segmentation" in name for name in config.architectures or [])
             kind: Any = AutoModelForUniversalSegmentation if self._masks else AutoModelForObjectDetection
             model: Any = kind.from_pretrained(self._folder, local_files_only=True, use_safetensors=True)
-            self._model = model.to(device).eval()
+            self._model = model.to(self.device).eval()
             self._processor: Any = AutoImageProcessor.from_pretrained(self._folder, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise EvaluationError(

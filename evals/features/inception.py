@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from evals.errors import EvaluationError
+from evals.features.device import choose_device
 from evals.features.extractor import Floats, Picture
 from evals.features.inception_network import FidInception
 from evals.features.weights import INCEPTION_PAGE as PAGE
@@ -32,7 +33,7 @@ class InceptionFeatures:
         resize: ``pytorch-fid``: bilinear, pixel centres aligned, without antialiasing, pixels to -1 … 1 by 2x - 1;
             ``tensorflow``: as torch-fidelity and the first graph do, corners aligned and (x - 128) / 128. The two
             differ by some tenths of FID.
-        device: where to compute.
+        device: where to compute; a GPU where there is one, unless named.
 
     Raises:
         EvaluationError: no such file, or it holds something else; names the first parameter that does not fit.
@@ -40,12 +41,12 @@ class InceptionFeatures:
 
     label = "Inception"
 
-    def __init__(self, weights: Path, resize: str = "pytorch-fid", device: str = "cpu"):
+    def __init__(self, weights: Path, resize: str = "pytorch-fid", device: str | None = None):
         if resize not in RESIZES:
             raise EvaluationError(f"resize is {resize!r}", f"Known: {', '.join(RESIZES)}.")
-        self._path, self.resize, self.device = Path(weights).expanduser(), resize, device
+        self._path, self.resize, self.device = Path(weights).expanduser(), resize, choose_device(device)
         self._sha256 = content_hash(self._path)
-        self._network = _load(self._path).to(device).eval()
+        self._network = _load(self._path).to(self.device).eval()
 
     @property
     def fingerprint(self) -> Mapping[str, Any]:

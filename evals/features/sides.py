@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser, inception: bool = True) -> None:
             "--resize", choices=["pytorch-fid", "tensorflow"], default="pytorch-fid", help="how Inception sees pictures"
         )
     parser.add_argument("--clip", metavar="DIR", type=Path, help="a CLIP model's folder, in transformers' layout")
-    parser.add_argument("--device", default="cpu", help="where to extract features (default: cpu)")
+    parser.add_argument("--device", help="where to extract features (default: a GPU where there is one)")
 
 
 def read(arguments: argparse.Namespace, squash: bool = False) -> Sides:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from evals.errors import EvaluationError
 
 Floats = npt.NDArray[np.float64]
+_ROUNDING = 1e-4  # of the greatest: what statistics that were saved in single precision may be off by
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,10 @@ def from_statistics(mean_D: npt.NDArray, covariance_DD: npt.NDArray, name: str =
             "Save the mean and the covariance of features [N, D].",
         )
     size = float(np.abs(sigma).max())
-    if float(np.abs(sigma - sigma.T).max()) > 1e-6 * size:
+    if float(np.abs(sigma - sigma.T).max()) > _ROUNDING * size:
         raise EvaluationError(f"{name}: sigma is not symmetric, so it is no covariance.", "Save np.cov(features.T).")
     values_D, vectors_DD = scipy.linalg.eigh((sigma + sigma.T) / 2)
-    if values_D[0] < -1e-6 * size:
+    if values_D[0] < -_ROUNDING * values_D[-1]:
         raise EvaluationError(
             f"{name}: sigma has the eigenvalue {values_D[0]:.3g}, so it is no covariance.", "Save np.cov(features.T)."
         )

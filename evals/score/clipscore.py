@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--references", metavar="JSON", type=Path, help="picture's name → list of captions")
     parser.add_argument("--clip", metavar="DIR", type=Path, help="a CLIP model's folder, in transformers' layout")
     parser.add_argument("--prefix", default=PREFIX, help=f"before every text (default: {PREFIX!r})")
-    parser.add_argument("--device", default="cpu", help="where to extract features (default: cpu)")
+    parser.add_argument("--device", help="where to extract features (default: a GPU where there is one)")
 
 
 def score(arguments: argparse.Namespace) -> Scored:
