@@ -14,7 +14,7 @@ from evals.sitting import Sitting
 from lavit.data.protocol import Corpus, Examples
 
 if TYPE_CHECKING:
-    from evals.harness.docs import Doc
+    from evals.harness.docs import Doc, TaskDocs
 
 
 class LmEvalTask(Benchmark):
@@ -37,8 +37,8 @@ class LmEvalTask(Benchmark):
     """
 
     known_controls = (VISION_OFF, UNTOUCHED)
-    protocol = "lm-evaluation-harness"
-    libraries = ("lm-eval",)
+    protocol = "lm-eval"
+    incidental = (*Benchmark.incidental, "include_path")
     pictured = False
     unit = "documents"
 
@@ -55,6 +55,20 @@ class LmEvalTask(Benchmark):
         super().__init__(name, **further)
         self.task, self.include_path, self.shots, self.max_gen_toks = task, include_path, shots, max_gen_toks
         self.wanted = metric
+        self._opened: TaskDocs | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that a result depends on: the harness's version, those of the tasks, and all of their requests."""
+        from importlib.metadata import version
+
+        rule: dict[str, Any] = {"protocol": f"lm-eval {version('lm-eval')}"}
+        if self._opened is not None:
+            rule |= self._opened.facts()
+        return super().settings() | rule
+
+    def known_hygiene(self) -> str:
+        """Nothing: whether training knew a task is for the suite to declare."""
+        return ""
 
     def source(self, corpus: Corpus | None, root: Path | None, image_size: int) -> Examples:
         """The task's documents.
@@ -69,7 +83,9 @@ class LmEvalTask(Benchmark):
         from evals.harness.docs import TaskDocs
 
         folder = None if self.include_path is None else (root or Path()) / Path(self.include_path).expanduser()
-        return TaskDocs(self.task, folder, root, self.shots, image_size)
+        if self._opened is None:
+            self._opened = TaskDocs(self.task, folder, root, self.shots, image_size)
+        return self._opened
 
     def obstacle(self, model: Any, corpus: Any) -> str | None:
         """A task that shows images needs a model that sees."""

@@ -88,8 +88,12 @@ class TextLikelihood(_Likelihood):
     unit = "documents"
 
     def __init__(self, name: str, file: str | None = None, **further: Any):
-        super().__init__(name, **further)
         self.file = file
+        super().__init__(name, **further)
+
+    def known_hygiene(self) -> str:
+        """Of a corpus its own splits are known, of a file nothing."""
+        return super().known_hygiene() if self.file is None else ""
 
     def source(self, corpus: Corpus | None, root: Path | None, image_size: int) -> Examples:
         """The corpus, or the file.

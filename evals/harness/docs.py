@@ -66,6 +66,14 @@ class TaskDocs(Documents):
         """Documents."""
         return len(self.docs)
 
+    def facts(self) -> dict[str, Any]:
+        """What a result depends on: versions of the tasks, a hash over all requests, how images come in."""
+        found: dict[str, Any] = {
+            "versions": {name: str(task.VERSION) for name, task in self.tasks.items()},
+            "requests_sha256": self._digest,
+        }
+        return found | ({"images": "squashed to the side that the model reads, bicubic"} if self.sees else {})
+
     def describe(self) -> str:
         """One line for the report; another content is another line."""
         versions = ", ".join(f"{name} version {task.VERSION}" for name, task in self.tasks.items())

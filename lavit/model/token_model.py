@@ -138,10 +138,10 @@ class ArmModel(TextModel):
 
     def generation_inputs(self, rows: list[Row], visual: Any) -> dict[str, Tensor]:
         """See the base class."""
-        from lavit.model.decoding import embed_prompt
+        from lavit.model.decoding import embed_prompts
 
         store = visual.store if visual is not None else None
-        embeds = [embed_prompt(self.arm.model, row, store).flip(0) for row in rows]
+        embeds = [embeds_TW.flip(0) for embeds_TW in embed_prompts(self.arm.model, rows, store)]
         embeds_BTW = pad_sequence(embeds, batch_first=True).flip(1)
         return {"inputs_embeds": embeds_BTW, "attention_mask": left_mask(rows).to(embeds_BTW.device)}
 

@@ -31,7 +31,7 @@ class ReleasedTokens(TokenModel):
         self.max_length = int(model.llm.config.max_position_embeddings)
         begins = model.words.bos_token_id
         self.prefix, self.eos = EOS if begins is None else int(begins), EOS
-        self.image_size = model.image_size
+        self.image_size, self.text_size = model.image_size, model.vocabulary.text_size
 
     def encode(self, text: str, special: bool = True) -> list[int]:
         """See the base class; no marks, whatever ``special`` says."""
