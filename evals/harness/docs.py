@@ -120,12 +120,14 @@ def _with_paths(task: str, manager: Any, root: Path | None) -> Any:
             return {key: find(entry) for key, entry in value.items()}
         if isinstance(value, list):
             return [find(entry) for entry in value]
-        found = [place / value for place in places if isinstance(value, str) and any(place.glob(value or "-"))]
+        if not isinstance(value, str) or not value or Path(value).is_absolute():
+            return value
+        found = [place / value for place in places if any(place.glob(value))]  # patterns are paths, too
         return str(found[0]) if found else value
 
     options = dict(config.get("dataset_kwargs") or {})
     for key in ("data_files", "data_dir"):
-        if key in options and not (isinstance(options[key], str) and Path(options[key]).is_absolute()):
+        if key in options:
             options[key] = find(options[key])
     if options:
         config["dataset_kwargs"] = options

@@ -53,6 +53,7 @@ def _hand_over(given: list[str]) -> int:
     import sys
     from functools import partial
 
+    import lm_eval.models  # names the harness's own models, which stay available
     import lm_eval.tasks
     from lm_eval.__main__ import cli_evaluate
 

@@ -138,3 +138,13 @@ def test_the_stop_of_one_row_leaves_the_others_alone(llama) -> None:
     string = free[0][2:4]
     cut = lm.generate_until([ask(prompt, {"max_gen_toks": 10, "until": [string]}) for prompt in prompts])
     assert cut == [text.split(string)[0] for text in free]
+
+
+def test_a_question_is_answered_as_the_arm_s_own_benchmark_has_it(arm) -> None:
+    """The control tokens that mark a question can be written out in a task's text."""
+    images, questions = [colour(10), colour(250)], ["what is this?", "what is left of it?"]
+    requests = [
+        ask(f"<question> {text} <answer>", {"until": [], "max_gen_toks": 6}, {"visual": [Image.fromarray(image)]})
+        for image, text in zip(images, questions, strict=True)
+    ]
+    assert wrap(arm).generate_until(requests) == arm.answer(arm.encode(np.stack(images)), questions)
