@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.benchmark import REAL, VISION_OFF, Answers, Batch, Benchmark
 from evals.benchmarks.text import UNTOUCHED, asked_model, missing_likelihood
+from evals.datasets.text_file import content_hash
 from evals.errors import EvaluationError
 from evals.records import Record
 from evals.sitting import Sitting
@@ -82,10 +83,19 @@ class LmEvalTask(Benchmark):
         require_lm_eval()
         from evals.harness.docs import TaskDocs
 
-        folder = None if self.include_path is None else (root or Path()) / Path(self.include_path).expanduser()
         if self._opened is None:
-            self._opened = TaskDocs(self.task, folder, root, self.shots, image_size)
+            self._opened = TaskDocs(self.task, self._folder(root), root, self.shots, image_size)
         return self._opened
+
+    def files_fingerprint(self, root: Path | None) -> str:
+        """A hash over the files of the folder of tasks (and of data beside them): other files, other results."""
+        folder = self._folder(root)
+        paths = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
+        own = [path for path in paths if "__pycache__" not in path.parts]
+        return content_hash(own, folder or Path())
+
+    def _folder(self, root: Path | None) -> Path | None:
+        return None if self.include_path is None else (root or Path()) / Path(self.include_path).expanduser()
 
     def obstacle(self, model: Any, corpus: Any) -> str | None:
         """A task that shows images needs a model that sees."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evals.benchmark import SHUFFLED, VISION_OFF, Answers, Batch, Benchmark
-from evals.datasets.text_file import TextFile
+from evals.datasets.text_file import TextFile, content_hash
 from evals.errors import EvaluationError
 from evals.records import Record
 from evals.sitting import Sitting, count_tokens
@@ -108,6 +108,11 @@ class TextLikelihood(_Likelihood):
                 f"suite.benchmarks.{self.name} reads {self.file}, but data.root is not set.", "data.root=DIR"
             )
         return TextFile((root or Path()) / self.file, image_size)
+
+    def files_fingerprint(self, root: Path | None) -> str:
+        """A hash over the file: another text, another result. "" where the corpus is asked about."""
+        path = None if self.file is None else (root or Path()) / self.file
+        return content_hash([path], path.parent) if path is not None and path.is_file() else ""
 
     def obstacle(self, model: Any, corpus: Examples) -> str | None:
         """The corpus has to have text of its own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,11 @@ def read_lines(path: Path) -> list[str]:
     if not any(texts):
         raise EvaluationError(f"{path} holds no document.", "A document a line.")
     return [text for text in texts if text]
+
+
+def content_hash(paths: Sequence[Path], folder: Path) -> str:
+    """SHA-256 over files: their names below ``folder`` and what is in them; "" for none."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest() if paths else ""

@@ -173,3 +173,12 @@ def test_who_cannot_say_how_likely_a_text_is_is_passed_over(tmp_path) -> None:
     node = {"_target_": "evals.benchmarks.text.CaptionLikelihood", "count": 4}
     result = evaluate(Oracle(), Corpus(), suite_of(likely=node), tmp_path)
     assert "Oracle does not say" in result.skipped["likely"]
+
+
+def test_other_files_are_another_result(tasks, tmp_path) -> None:
+    (own,) = suite_of(own=task("choose", tasks))
+    before = own.files_fingerprint(None)
+    assert before == own.files_fingerprint(None) != ""
+    rows = tasks / "rows.jsonl"
+    rows.write_text(rows.read_text().replace("a circle", "a disc", 1))
+    assert own.files_fingerprint(None) != before
