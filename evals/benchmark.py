@@ -94,6 +94,7 @@ class Benchmark(ABC):
     known_controls: ClassVar[tuple[str, ...]] = ()
     derived_controls: ClassVar[tuple[str, ...]] = ()  # made from the real answers, without asking the model
     protocol: ClassVar[str] = ""  # name and version of the scoring rule
+    own_decode: ClassVar[Any] = None  # how models write of themselves, where ``decode`` of the benchmark is None
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "torch", "transformers")  # may move the last bits of an answer
     incidental: ClassVar[tuple[str, ...]] = ("name", "hygiene", "samples")  # settings that move no number
     unit: ClassVar[str] = "images"  # what the evaluation's examples are cut from: images, documents

@@ -39,12 +39,13 @@ def describe(benchmark: Benchmark, records: Sequence[Record], source: Examples) 
     """
     counts, digest = _examples(records)
     settings = {name: _plain(value) for name, value in benchmark.settings().items()}
+    rules = settings | ({} if settings.get("decode") else {"decode": _plain(benchmark.own_decode)})
     parts = flatten(
         {
             "class": settings["benchmark"],
             **{
                 name: value
-                for name, value in settings.items()
+                for name, value in rules.items()
                 if name not in benchmark.incidental and name not in _NOT_A_RULE
             },
             "metric": records[0].metric,
@@ -65,7 +66,7 @@ def describe(benchmark: Benchmark, records: Sequence[Record], source: Examples) 
         "examples_sha256": digest,
         "fingerprint": {
             "hash": hash_of(parts),
-            "line": _line(benchmark, settings, records),
+            "line": _line(benchmark, rules, records),
             "parts": parts,
             "environment": {name: _version(name) for name in benchmark.libraries},
             "hygiene": benchmark.hygiene,

@@ -16,6 +16,7 @@ from evals.shots import FewShot
 from evals.sitting import Sitting, count_tokens
 from lavit.build import locate
 from lavit.model.protocol import Prompt
+from lavit.model.text_settings import GREEDY_CAPTION
 
 
 class Captioning(FewShot):
@@ -44,6 +45,7 @@ class Captioning(FewShot):
     metric = "CIDEr"
     known_controls = (VISION_OFF, SHUFFLED, TEXT_PRIOR)
     derived_controls = (SHUFFLED, TEXT_PRIOR)
+    own_decode = GREEDY_CAPTION
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class QuestionAnswering(FewShot):
     asks_questions = True
     known_controls = (VISION_OFF, SHUFFLED, TEXT_PRIOR)
     derived_controls = (TEXT_PRIOR,)
+    own_decode = GREEDY_ANSWER
     protocol = vqa.NAME
 
     def __init__(

@@ -62,9 +62,21 @@ def test_other_images_of_another_size_are_in_it(tmp_path) -> None:
 
 def test_the_line_says_it_in_words(tmp_path) -> None:
     line = fingerprint(tmp_path / "a", CAPTION)["line"]
-    assert line == "test, 12 images, CIDEr: CIDEr-D of pycocoevalcap on ptb-python-1"
+    assert line == "test, 12 images, CIDEr: CIDEr-D of pycocoevalcap on ptb-python-1, greedy, <= 48 tokens"
     line = fingerprint(tmp_path / "b", VQA)["line"]
-    assert line.startswith("test, 6 images with 18 questions, accuracy: ")
+    assert line.startswith("test, 6 images with 18 questions, accuracy: ") and line.endswith("greedy, <= 6 tokens")
+
+
+def test_what_models_do_of_themselves_is_no_other_rule_than_asking_for_it(tmp_path) -> None:
+    class Writer(Oracle):
+        def caption(self, visual, count, settings=None):
+            return super().caption(visual, count)
+
+    asked = {**CAPTION, "decode": {"beams": 1, "max_new": 48}}
+    one, other = fingerprint(tmp_path / "a", CAPTION), fingerprint(tmp_path / "b", asked, model=Writer())
+    assert one["hash"] == other["hash"]
+    beams = fingerprint(tmp_path / "c", {**CAPTION, "decode": {"beams": 5}}, model=Writer())
+    assert {n for n in one["parts"] if one["parts"][n] != beams["parts"][n]} == {"decode.beams"}
 
 
 def test_hygiene_is_declared_or_what_is_known(tmp_path) -> None:
