@@ -44,7 +44,7 @@ class ImageText:
     """
 
     channels = 3
-    preprocessing = "squashed to a square, box where it shrinks, else bicubic"  # part of a result's fingerprint
+    preprocessing = "padded to a square, box where it shrinks, else bicubic"  # part of a result's fingerprint
 
     def __init__(
         self,
