@@ -1,8 +1,8 @@
 """Keys and values of a batch, in slots that are allocated once.
 
 transformers' own cache copies everything that it holds at every step and needs the prompt once for every beam. Here a
-step writes into free slots, and all beams of a row share one run of slots: the attention mask says at which of them a beam
-may look, which is its own past and no other.
+step writes into free slots, and all beams of a row share one run of slots: the attention mask says which of them are a
+beam's own past.
 
 Shapes: B rows, H heads of keys, L new positions, S slots, D width of a head.
 """
