@@ -112,9 +112,10 @@ _RULES: list[_Rule] = [
     (r"n['’`‘]t", _straight),
     (r"n['’]t[a-z]+", _plain),
     (r"'(?:s|m|d|re|ve|ll)(?![a-z])|’(?:s|m|d|re|ve|ll)", _straight),
-    (rf"(?-i:{_W}+[aeiouyAEIOUY]['’][aeiouA-Z]){_W}*|(?-i:[A-HJ-XZ]['’]){_L}{{2}}{_W}*", _plain),
-    (rf"[dol]['’]{_W}{{2,}}|(?:c'mon|s'mores|n?e'er|o'er|cap'n|nat'l)(?!\w)|ol'", _plain),
+    (rf"(?-i:{_W}+[aeiouyAEIOUY]['’][aeiouA-Z]){_L}*|(?-i:[A-HJ-XZ]['’]){_L}{{2}}{_W}*", _plain),
+    (rf"[dol]['’]{_W}{{2,}}|c'mon|(?:s'mores|n?e'er|o'er|cap'n|nat'l)(?!\w)|ol'", _plain),
     (r"([dly]['’])[a-z]|(l')", _plain),
+    (r"pro-|anti-", _plain),
     (r"['’](?:n['’]|em|till?|cause)|'n(?![\w.])|’n", _plain),
     (r"['’]\d\d(?:s|(?=\s|$))", _plain),
     (r"https?://[^\s\"<>|(){}]+[^\s\"<>|.!?(){},-]", _plain),
@@ -140,7 +141,7 @@ _RULES: list[_Rule] = [
     ),
     (rf"{_L}{_W}*(?:[.!?]{_L}{_W}*)+|{_W}+(?:\.{_W}+)*\.(?:{_FILES})(?=[\s.,]|$)", _plain),
     (r"[a-z0-9]+(?:-[a-z]+){0,2}(?:\\?/[a-z0-9]+(?:-[a-z]+){0,2}){1,2}", _plain),
-    (r">?(?:[:;=]-?[()dp]|:'\()(?![a-z])|:(?:[|\[\]3]|\\(?![a-z]))|\^_\^|-_-", _solid),
+    (r">?(?:[:;=](?:-|(?-i:o))?[()dp]|:'\()(?![a-z])|:(?:[|\[\]3]|\\(?![a-z]))|\^_\^|-_-", _solid),
     (r"\.\.\.|\.\ \.\ \.", lambda token: ["..."]),
     (r"-{2,4}(?!-)", lambda token: ["--"]),
     (r"-{5,}|\*+|\#+|@+|_+|[!?]{2,}|>>|<<|''|``", _plain),
@@ -149,7 +150,9 @@ _RULES: list[_Rule] = [
     (rf"[{_SYMBOLS}\x80\x91-\x94\x96\x97]", _spell),
 ]
 _COMPILED = [(re.compile(pattern, re.IGNORECASE), spell) for pattern, spell in _RULES]
-_EASY = re.compile(r"[A-Za-z]+(?=\s|$)")
+# Nearly all of a usual caption, without trying every rule: a word before a blank or a comma, and the last word.
+_EASY = re.compile(r"([A-Za-z]+)?(,(?=\s|\Z)|\.(?=\s*\Z))?(?=\s|\Z)")
+_NOT_EASY = {*_FUSED, *_ABBREVIATIONS.split(), *_CAPITAL.lower().split(), *_SMALL_SECOND.split()}
 
 
 def split(line: str, following: str = "") -> Iterator[str]:
@@ -160,21 +163,26 @@ def split(line: str, following: str = "") -> Iterator[str]:
         following: the next line with anything on it; how it begins may decide over the last full stop.
     """
     line = line.replace("\u00ad", "")
-    text = f"{line}\n{following}" if following else line
+    text = f"{line}\n{following}\n" if following else line
     at = 0
     while at < len(line):
-        easy = _EASY.match(text, at)
-        if easy and easy[0].lower() not in _FUSED:
-            yield easy[0].lower()
-            at = easy.end()
+        if text[at].isspace():
+            at += 1
             continue
+        easy = _EASY.match(line, at)
+        if easy:
+            word, mark = (easy[1] or "").lower(), easy[2]
+            if word not in _NOT_EASY and not (len(word) == 1 and mark == "."):
+                yield from filter(None, (word, mark))
+                at = easy.end()
+                continue
         best: re.Match[str] | None = None
         for pattern, rule in _COMPILED:
             match = pattern.match(text, at)
             if match and (best is None or match.end() > best.end()):
                 best, spell = match, rule
         if best is None or not best[0].strip(_HYPHENS):
-            at += 1  # a blank, or a character that the tokenizer does not know and leaves out
+            at += 1  # a character that the tokenizer does not know and leaves out
             continue
         token = next((group for group in best.groups() if group), best[0])
         yield from spell(token)
