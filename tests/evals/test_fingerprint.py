@@ -13,6 +13,7 @@ from evals.benchmark import Answers, Benchmark
 from evals.benchmarks.caption import Captioning
 from evals.errors import EvaluationError
 from evals.fingerprint import hash_of
+from evals.metrics import tokenize
 from evals.records import Record
 from evals.runner import build_suite, evaluate
 
@@ -62,7 +63,7 @@ def test_other_images_of_another_size_are_in_it(tmp_path) -> None:
 
 def test_the_line_says_it_in_words(tmp_path) -> None:
     line = fingerprint(tmp_path / "a", CAPTION)["line"]
-    assert line == "test, 12 images, CIDEr: CIDEr-D of pycocoevalcap on ptb-python-1, greedy, <= 48 tokens"
+    assert line == f"test, 12 images, CIDEr: CIDEr-D of pycocoevalcap on {tokenize.NAME}, greedy, <= 48 tokens"
     line = fingerprint(tmp_path / "b", VQA)["line"]
     assert line.startswith("test, 6 images with 18 questions, accuracy: ") and line.endswith("greedy, <= 6 tokens")
 

@@ -23,7 +23,7 @@ from evals.datasets.vizwiz import VizWizQuestions
 from evals.datasets.vqav2 import OkVqaQuestions, Vqav2Questions
 from evals.errors import EvaluationError
 from evals.records import Record
-from evals.runner import Result, build_suite, evaluate
+from evals.runner import Result, build_suite, evaluate, recompute
 from lavit.model.protocol import VisionLanguageModel
 
 SIDE = 16
@@ -158,10 +158,15 @@ class Teller:
 
 def run(root: Path, tmp_path: Path, model: Teller, target: str, **settings: Any) -> Result:
     suite = build_suite({"name": "mini", "benchmarks": {"set": {"_target_": f"evals.benchmarks.{target}", **settings}}})
-    return evaluate(cast(VisionLanguageModel, model), None, suite, tmp_path / "out", root=root, image_size=SIDE)
+    out = tmp_path / "out"
+    result = evaluate(cast(VisionLanguageModel, model), None, suite, out, root=root, image_size=SIDE)
+    if result.records:
+        assert recompute(out) == (result.metrics, result.skipped), "from records and protocol alone"
+    return result
 
 
 def real(result: Result) -> list[Record]:
+    """What the model said when nothing was withheld from it."""
     return [record for record in result.records if record.control == ""]
 
 
