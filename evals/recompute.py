@@ -1,4 +1,7 @@
-"""Metrics again from what an evaluation left behind, without its model: records.parquet and protocol.json suffice."""
+"""Metrics again from what an evaluation left behind, without its model: records.parquet and protocol.json suffice.
+
+Distances between sets of images also need the features kept beside the records (:meth:`Benchmark.measure_set`).
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,9 @@ def recompute(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
     for name, records in by_benchmark.items():
         benchmark = _rebuild(name, protocol.get(name) or {}, folder)
         found, reasons = benchmark.summarise(benchmark.rescore(records))
-        metrics |= found
-        missing |= reasons
+        of_set, why_not = benchmark.measure_set(folder)
+        metrics |= found | of_set
+        missing |= reasons | why_not
     return metrics, missing
 
 

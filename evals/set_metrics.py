@@ -138,6 +138,9 @@ class SetMetrics:
         for name in self.names:
             if name in missing or name not in DISTANCES:
                 continue
+            if DRAWN + DISTANCES[name] not in kept:
+                missing[name] = "no features of drawn images are kept beside the records"
+                continue
             drawn_ND = kept[DRAWN + DISTANCES[name]]
             real_ND = kept.get(REFERENCE + DISTANCES[name])
             if name == "FID" and self.statistics is not None:

@@ -15,7 +15,7 @@ from tiny_corpus import Oracle, TinyCorpus
 from evals.errors import EvaluationError
 from evals.metrics.frechet import frechet_of_features
 from evals.records import load_records
-from evals.runner import build_suite, evaluate
+from evals.runner import build_suite, evaluate, recompute
 
 COCO, GENEVAL, COMPBENCH, WORLD = (
     f"evals.benchmarks.{name}"
@@ -30,7 +30,10 @@ def clip(tmp_path_factory) -> Path:
 
 def run(out: Path, root: Path, target: str, model=None, name: str = "x", **settings):
     suite = build_suite({"name": "one", "benchmarks": {name: {"_target_": target, "batch": 4, **settings}}})
-    return evaluate(model or Painter(), None, suite, out, root=root, image_size=16)
+    result = evaluate(model or Painter(), None, suite, out, root=root, image_size=16)
+    if result.records:
+        assert recompute(out) == (result.metrics, result.skipped), "from records and kept features"
+    return result
 
 
 def test_coco_compares_drawings_with_photographs_and_says_what_is_missing(tmp_path) -> None:
