@@ -11,7 +11,7 @@ from tiny_corpus import TinyCorpus
 
 from evals.errors import EvaluationError
 from evals.records import load_records
-from evals.runner import build_suite, evaluate
+from evals.runner import build_suite, evaluate, recompute
 
 
 class Corpus(TinyCorpus):
@@ -95,6 +95,7 @@ def test_an_interrupted_task_goes_on_where_it_stopped(arm, tasks, tmp_path, monk
 def test_metrics_of_the_whole_set_are_computed_from_records(arm, tasks, tmp_path) -> None:
     pytest.importorskip("lm_eval")
     result = evaluate(arm, None, suite_of(text=task("likely", tasks)), tmp_path, image_size=8)
+    assert recompute(tmp_path) == (result.metrics, result.skipped)
     nats = sum(-row.aux["bits_per_byte_item0"] for row in result.records)
     size = sum(len(row.references[0].encode()) for row in result.records)
     assert result.metrics["text/bits_per_byte_corpus"] == pytest.approx(nats / size / math.log(2))
@@ -107,6 +108,7 @@ def test_tasks_with_images_have_their_controls(taught, tasks, tmp_path) -> None:
     pytest.importorskip("lm_eval")
     controls = {"vision_off": 2, "untouched": None}
     result = evaluate(taught, None, suite_of(seen=task("seen", tasks, controls=controls)), tmp_path, image_size=8)
+    assert recompute(tmp_path) == (result.metrics, result.skipped)
     counts = dict.fromkeys(("", "vision_off", "untouched"), 0)
     for record in result.records:
         counts[record.control] += 1
