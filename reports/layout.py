@@ -80,6 +80,8 @@ class _Builder:
     def _note_absent(self, label: str) -> None:
         """Remember why a declared column is left out, where every finished run says so."""
         name = label.partition("@")[0]
+        if self.study.until and name.split("/")[0] not in {m.benchmark for m in self.results.scores.primary}:
+            return  # such a study never asks for it
         arms = [arm for arm in self.arms if self.results.frame.done(arm)]
         reasons = list(dict.fromkeys(self.results.frame.why_skipped(arm, name) for arm in arms))
         if reasons and all(reasons):
