@@ -11,12 +11,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from evals.errors import EvaluationError
 from lavit.model.likelihood import cut_left
+from lavit.model.sampling import forbid
 from lavit.model.token_model import TokenModel
-from lavit.official.understanding import ForbidVisual
 from lavit.sequences import Sequence as Row
 
 PASSED_ON = frozenset(
@@ -108,7 +114,7 @@ def write_text(model: TokenModel, rows: list[Row], visual: Any, settings: Settin
     inputs: dict[str, Any] = dict(model.generation_inputs(rows, visual))
     start = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
     if model.text_size is not None:
-        inputs["logits_processor"] = LogitsProcessorList([ForbidVisual(model.text_size)])
+        inputs["logits_processor"] = LogitsProcessorList([_TextAlone(model.text_size)])
     config = GenerationConfig(
         max_new_tokens=settings.most,
         do_sample=settings.sample,
@@ -119,6 +125,17 @@ def write_text(model: TokenModel, rows: list[Row], visual: Any, settings: Settin
     stopping = StoppingCriteriaList([_UntilText(model, settings.until, start)])
     written = model.llm.generate(**inputs, generation_config=config, stopping_criteria=stopping)
     return [_cut(model, row[start:], settings.until) for row in written.tolist()]
+
+
+class _TextAlone(LogitsProcessor):
+    """Rules out image marks and codes, which are all ids from ``first`` on."""
+
+    def __init__(self, first: int):
+        self.first = first
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [B, V] of text alone."""
+        return forbid(scores.clone(), slice(self.first, None))
 
 
 def _cut(model: TokenModel, ids: list[int], until: Sequence[str]) -> str:

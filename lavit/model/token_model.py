@@ -141,7 +141,7 @@ class ArmModel(TextModel):
         from lavit.model.decoding import embed_prompts
 
         store = visual.store if visual is not None else None
-        embeds = [embeds_TW.flip(0) for embeds_TW in embed_prompts(self.arm.model, rows, store)]
+        embeds = [row.flip(0) for row in embed_prompts(self.arm.model, rows, store)]
         embeds_BTW = pad_sequence(embeds, batch_first=True).flip(1)
         return {"inputs_embeds": embeds_BTW, "attention_mask": left_mask(rows).to(embeds_BTW.device)}
 
