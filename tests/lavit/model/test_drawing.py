@@ -1,53 +1,20 @@
 """How arms draw: bounds of length, guidance in one batch, prompts that show images, and the best of several."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_arm import BUILDER, CODEBOOK, MODELS, PLACES, PROMPTS, TARGETS, TEXTS, UNPROMPTED, WIDTH
 from transformers import DynamicCache
 
 from lavit.errors import LavitError
-from lavit.language import TextTokenizer, build_llm
 from lavit.model.decoding import Decoder, embed_prompts, generate_images, generate_text
 from lavit.model.draw_settings import DrawSettings
-from lavit.model.lavit import LaVIT, build_lavit
 from lavit.model.reranking import best_rows
 from lavit.model.text_settings import TextSettings
 from lavit.model.vision_language import Arm
-from lavit.model.visual_head import ContinuousTarget, DiscreteTarget
-from lavit.sequences import SequenceBuilder, collate
-from lavit.tokenizer.tokens import VisualTokens
-
-WIDTH, FEATURES, CODES, DIM, PLACES = 32, 12, 20, 6, 9
-TARGETS = {"discrete": DiscreteTarget, "continuous": ContinuousTarget}
-TEXTS = ["a red circle", "blue", "a blue square and a red circle"]
-BUILDER = SequenceBuilder(TextTokenizer.train([*TEXTS, "green"] * 5, 64))
-PROMPTS = [BUILDER.generation(text, None) for text in TEXTS]
-UNPROMPTED = BUILDER.drawing([], None)
-CODEBOOK = torch.nn.functional.normalize(torch.randn(CODES, DIM, generator=torch.Generator().manual_seed(1)), dim=-1)
-
-
-def make(target: str, implied: bool = False, positions: str = "place") -> LaVIT:
-    torch.manual_seed(0)
-    config = {"width": WIDTH, "layers": 2, "heads": 2, "mlp_width": 48, "max_positions": 128}
-    shape = {"num_places": PLACES, "places_implied": implied, "positions": positions, "feature_dim": FEATURES}
-    shape["place_patches_MN"] = None if positions == "rank" else torch.eye(PLACES)
-    connector = {"_target_": "lavit.connectors.mlp.MLP"}
-    model = build_lavit(build_llm(config, len(BUILDER.text)), shape, CODEBOOK, connector, TARGETS[target], True, seed=3)
-    with torch.no_grad():  # an untrained head is indifferent: give it opinions
-        for part in model.head.parameters():
-            part.add_(torch.randn(part.shape, generator=torch.Generator().manual_seed(part.numel())) * 0.3)
-    return model.eval()
-
-
-MODELS = {
-    (t, p): make(t, p == "implied", "rank" if p == "rank" else "place")
-    for t in TARGETS
-    for p in ("place", "rank", "implied")
-}
+from lavit.sequences import collate
 
 
 @settings(max_examples=60, deadline=None)
@@ -164,41 +131,6 @@ def test_a_guided_drawing_does_not_depend_on_the_rest_of_its_batch(target: str) 
 def test_a_wrong_setting_is_named(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(LavitError, match=named):
         DrawSettings.of(wrong)
-
-
-class Cells:
-    """A tokenizer of 9 cells: a cell's brightness is its code; cells of brightness 0 are dropped."""
-
-    def encode(self, images: np.ndarray) -> VisualTokens:
-        return self.tokens(torch.as_tensor(images[..., 0]).flatten(1)[..., None].float())
-
-    def tokens(self, features_BNC: torch.Tensor, keys_B: torch.Tensor | None = None) -> VisualTokens:
-        codes = features_BNC[..., 0].round().long() % CODES
-        keep = codes > 0
-        keep[:, 0] |= ~keep.any(1)
-        order = (~keep).int().argsort(dim=1, stable=True)
-        mask = keep.gather(1, order)
-        codes = codes.gather(1, order)
-        features = torch.nn.functional.one_hot(codes, FEATURES + CODES)[..., :FEATURES].float()
-        return VisualTokens(features, CODEBOOK[codes], codes, order, mask)
-
-    def decode(self, vectors: torch.Tensor, places: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        codes = (vectors @ CODEBOOK.T).argmax(-1) * mask
-        features = torch.zeros(len(codes), PLACES).scatter(1, places.where(mask, places.max()), codes.float())
-        return features[..., None]
-
-
-@pytest.fixture(scope="module")
-def arm() -> Arm:
-    def pixels(features_BNC: torch.Tensor) -> torch.Tensor:
-        return features_BNC.view(-1, 3, 3, 1).expand(-1, -1, -1, 3) / 255
-
-    return Arm(MODELS["discrete", "place"], BUILDER.text, SimpleNamespace(image_size=3), Cells(), pixels)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 6, (2, 3, 3, 1), np.uint8).repeat(3, -1)
 
 
 def test_a_prompt_of_one_text_is_that_text(arm: Arm) -> None:

@@ -118,7 +118,7 @@ def test_batches_of_any_size_write_the_same(text: TextSettings, monkeypatch: pyt
 
 
 def test_rows_that_have_ended_leave_and_the_last_stops_the_batch() -> None:
-    """The third of four rows never ends; the others end at once and are not computed any further."""
+    """At most as many rows are computed as the rule lets stay, and no step is taken after the last has ended."""
     llm = make(5)
     widths = []
 
