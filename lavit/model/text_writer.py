@@ -23,6 +23,7 @@ from lavit.model.text_settings import TextSettings
 
 BATCH = 256  # rows times beams
 MASK = 2**26  # entries of the attention mask of one pass over prompts
+ALIKE = 8  # positions that prompts must share to be compared any further
 LEAVE = 0.75  # ended rows leave when at most this share of a batch goes on
 
 
@@ -44,6 +45,29 @@ class Prompts:
     def whole(cls, rows: list[Tensor]) -> Prompts:
         """Prompts that share nothing."""
         return cls(rows, list(range(len(rows))))
+
+    @classmethod
+    def sharing(cls, rows: list[Tensor]) -> Prompts:
+        """Prompts [L, W] of which some begin with the same embeddings, bit for bit, e.g. with the same image."""
+        if min(map(len, rows), default=0) < 2:
+            return cls.whole(rows)
+        groups: dict[bytes, list[int]] = {}
+        for number, row in enumerate(rows):
+            beginning = row[:ALIKE].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            groups.setdefault(beginning, []).append(number)
+        found = cls([], [0] * len(rows), [])
+        assert found.rests is not None
+        lengths = [0] * len(rows)
+        for members in groups.values():
+            first, end = rows[members[0]], min(len(rows[number]) for number in members) - 1
+            for number in members[1:]:
+                same_L = (rows[number][:end] == first[:end]).all(1)
+                end = end if bool(same_L.all()) else int(same_L.int().argmin())
+            for number in members:
+                found.prefix_of[number], lengths[number] = len(found.prefixes), end
+            found.prefixes.append(first[:end])
+        found.rests += [row[length:] for row, length in zip(rows, lengths, strict=True)]
+        return found if len(groups) < len(rows) else cls.whole(rows)
 
     def batches(self, beams: int) -> list[list[int]]:
         """Rows of similar length, those with a common prefix together."""

@@ -145,10 +145,19 @@ class Arm:
         return Drawing(np.concatenate(images), np.concatenate(tokens), torch.cat(features))
 
     def _encode_parts(self, prompts: Sequence[Prompt]) -> tuple[list[list[str | Rows]], EncodedImages | None]:
-        """The parts of each prompt, images as their rows, and the images; equal ones are encoded each by itself."""
+        """The parts of each prompt, images as rows of the encoded ones; an image that stands in several is one."""
         split = [[prompt] if isinstance(prompt, str) else list(prompt) for prompt in prompts]
         shown = [check_image(part) for parts in split for part in parts if not isinstance(part, str)]
-        encoded = self.encode(np.stack(shown)) if shown else None
+        for image in shown:
+            if image.shape[:2] != (self.image_size, self.image_size):
+                raise LavitError(
+                    f"a prompt has an image of {image.shape[0]} x {image.shape[1]} pixels",
+                    f"this arm reads images of {self.image_size} x {self.image_size}: resize it",
+                )
+        place: dict[bytes, int] = {}
+        index = [place.setdefault(image.tobytes(), len(place)) for image in shown]
+        different = [shown[index.index(number)] for number in range(len(place))]
+        encoded = self.encode(np.stack(different))[np.array(index)] if shown else None
         rows = iter(encoded.rows() if encoded else [])
         return [[part if isinstance(part, str) else next(rows) for part in parts] for parts in split], encoded
 

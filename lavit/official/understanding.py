@@ -31,6 +31,8 @@ def generate_text_ids(
 ) -> list[list[int]]:
     """Text ids after each row of embeddings, without the end mark; the same as of transformers' ``generate``.
 
+    Rows that begin with the same image share one reading of it.
+
     Args:
         llm: the LLM with the extended vocabulary.
         embeds_BSD: what the model has read, padded wherever.
@@ -41,4 +43,4 @@ def generate_text_ids(
     """
     rows = [row_SD[mask_S.bool()] for row_SD, mask_S in zip(embeds_BSD, mask_BS, strict=True)]
     generator = torch.Generator().manual_seed(seed)
-    return write_ids(llm, Prompts.whole(rows), settings, EOS, (slice(image_start, None),), generator)
+    return write_ids(llm, Prompts.sharing(rows), settings, EOS, (slice(image_start, None),), generator)

@@ -122,3 +122,15 @@ def test_a_bare_llm_answers_texts_of_mixed_lengths(arm: Arm) -> None:
 def test_no_part_of_a_prompt_but_text_and_images_is_completed(arm: Arm, pictures: np.ndarray) -> None:
     with pytest.raises(LavitError, match="float32"):
         arm.complete([["blue", pictures[0].astype(np.float32)]], BEAMS)
+    with pytest.raises(LavitError, match="2 x 3 pixels"):
+        arm.complete([["blue", pictures[0][:2]]], BEAMS)
+
+
+def test_an_image_in_several_prompts_is_one(arm: Arm, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = pictures
+    prompts = [[one, "blue", two, "red"], [one, "blue", two, "green"], [one, "blue", one, "red"]]
+    expected = [arm.complete([prompt], BEAMS)[0] for prompt in prompts]
+    encoded, encode = [], arm.encode
+    monkeypatch.setattr(arm, "encode", lambda images: encoded.append(len(images)) or encode(images))
+    assert arm.complete(prompts, BEAMS) == expected
+    assert encoded == [2]

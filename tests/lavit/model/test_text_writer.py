@@ -104,6 +104,7 @@ def test_each_row_is_what_transformers_writes_alone(
     forbidden = (slice(only, None),) if only else ()
     assert write_ids(llm, prompts, text, eos, forbidden) == expected, "prefixes read once"
     assert write_ids(llm, Prompts.whole(rows), text, eos, forbidden) == expected, "each prompt read whole"
+    assert write_ids(llm, Prompts.sharing(rows), text, eos, forbidden) == expected, "what is alike found"
 
 
 @pytest.mark.parametrize("text", [TextSettings(max_new=12), BEAMS, dataclasses.replace(BEAMS, length_penalty=0.0)])
@@ -148,6 +149,16 @@ def test_what_prompts_share_is_read_once() -> None:
     hook.remove()
     longest = max(map(len, prompts.prefixes))
     assert read[0] == (len(set(prompts.prefix_of)), longest) and read[1][0] == 8
+
+
+def test_prompts_that_begin_alike_are_found() -> None:
+    image, other, words = torch.randn(3, 12, WIDTH, generator=torch.Generator().manual_seed(0))
+    rows = [torch.cat([image, words[:3]]), other, torch.cat([image, words[:1], words[5:]]), image]
+    found = Prompts.sharing(rows)
+    assert found.prefix_of == [0, 1, 0, 0] and found.rests is not None
+    assert len(found.prefixes[0]) == 11, "something must be left to follow it"
+    assert all(torch.equal(whole, row) for whole, row in zip(joined(found), rows, strict=True))
+    assert Prompts.sharing(rows[:2]).rests is None
 
 
 def test_rows_of_one_prompt_share_all_of_it() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from lavit.errors import LavitError
-from lavit.official.understanding import ANSWER, CAPTION, TextSettings, generate_text_ids
+from lavit.official.understanding import ANSWER, CAPTION, EOS, TextSettings, generate_text_ids
 
 TEXT = 40
 
@@ -47,6 +47,35 @@ def test_a_row_reads_the_same_with_and_without_padding(
     together = generate_text_ids(llm, *seen, ANSWER, image_start=TEXT)
     alone = generate_text_ids(llm, seen[0][1:2, 2:], seen[1][1:2, 2:], ANSWER, image_start=TEXT)
     assert together[1] == alone[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("settings", [CAPTION, ANSWER, TextSettings(max_new=9)], ids=["caption", "answer", "greedy"])
+def test_texts_are_those_of_transformers(llm: LlamaForCausalLM, settings: TextSettings, seed: int) -> None:
+    """Five questions about two images, padding in the middle, against ``generate`` one by one without padding."""
+    generator = torch.Generator().manual_seed(seed)
+    images, words = torch.randn(2, 9, 32, generator=generator), torch.randn(5, 4, 32, generator=generator)
+    embeds = torch.cat([images[[0, 0, 1, 1, 0]], words], 1)
+    mask = torch.ones(5, 13, dtype=torch.long)
+    mask[2:4, 0] = mask[1, 9] = mask[3, 9:11] = 0
+    search = {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping}
+    config = GenerationConfig(
+        num_beams=settings.beams,
+        min_new_tokens=settings.min_new,
+        max_new_tokens=settings.max_new,
+        eos_token_id=EOS,
+        pad_token_id=EOS,
+        suppress_tokens=list(range(TEXT, TEXT + 20)),
+        do_sample=False,
+        **(search if settings.beams > 1 else {}),
+    )
+    expected = []
+    for row, seen in zip(embeds, mask.bool(), strict=True):
+        ids = llm.generate(
+            inputs_embeds=row[seen][None], attention_mask=mask[:1, : seen.sum()], generation_config=config
+        )
+        expected.append([int(i) for i in ids[0] if i != EOS])
+    assert generate_text_ids(llm, embeds, mask, settings, image_start=TEXT) == expected
 
 
 def test_top_k_and_top_p_reach_the_sampler(llm: LlamaForCausalLM, seen: tuple[torch.Tensor, torch.Tensor]) -> None:
