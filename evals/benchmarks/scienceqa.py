@@ -34,7 +34,7 @@ class ScienceQa(QuestionSetAnswering):
         further: see :class:`~evals.benchmarks.question_sets.QuestionSetAnswering`.
 
     Raises:
-        EvaluationError: another way to choose.
+        EvaluationError: another way to choose, or one that examples in the prompt do not go with.
     """
 
     dataset = ScienceQaQuestions
@@ -46,6 +46,11 @@ class ScienceQa(QuestionSetAnswering):
         self.choose = choose
         if choose not in ("written", "likeliest"):
             raise EvaluationError(f"suite.benchmarks.{name}.choose is {choose!r}.", "It is written or likeliest.")
+        if further.get("shots") and (choose == "likeliest" or self.split.endswith("_all")):
+            raise EvaluationError(
+                f"suite.benchmarks.{name}: examples in the prompt go with pictures and written answers alone.",
+                "Set shots to 0, or split to test and choose to written.",
+            )
 
     @property
     def pictured(self) -> bool:  # type: ignore[override]

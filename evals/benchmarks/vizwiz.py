@@ -10,6 +10,7 @@ import numpy as np
 from evals.benchmark import REAL, Batch
 from evals.benchmarks.question_sets import TenAnswers
 from evals.datasets.vizwiz import VizWizQuestions
+from evals.errors import EvaluationError
 from evals.metrics.answerability import answerability
 from evals.records import Record
 from evals.sitting import Sitting
@@ -28,6 +29,9 @@ class VizWiz(TenAnswers):
     Args:
         ask_answerable: ask that first; where it cannot be answered, "unanswerable" is the answer.
         further: see :class:`~evals.benchmarks.question_sets.TenAnswers`.
+
+    Raises:
+        EvaluationError: examples in the prompt, which do not go with it.
     """
 
     dataset = VizWizQuestions
@@ -36,6 +40,11 @@ class VizWiz(TenAnswers):
     def __init__(self, name: str, ask_answerable: bool = False, **further: Any):
         super().__init__(name, **further)
         self.ask_answerable = ask_answerable
+        if ask_answerable and further.get("shots"):
+            raise EvaluationError(
+                f"suite.benchmarks.{name}: ask_answerable asks twice, examples in the prompt show one question.",
+                "Set shots to 0, or ask_answerable to false.",
+            )
 
     def answer(
         self, batch: Batch, sitting: Sitting, questions: Sequence[Question], texts: Sequence[str], row_Q: np.ndarray
