@@ -20,7 +20,7 @@ NAME = "ptb-python-2"
 # lower-cased first, so the official evaluation keeps "-lrb-" as a word; we keep it too.
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 
-_OPEN_END = re.compile(r"(?<!\w)[A-Za-z]\.(?:\s+[A-Za-z]+\.?)?\s*$")
+_OPEN_END = re.compile(r"(?<!\w)[A-Za-z]\.(?:\s+\S+)?\s*$")
 _LINE_BREAK = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 

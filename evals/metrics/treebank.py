@@ -104,7 +104,7 @@ _Rule = tuple[str, Callable[[str], list[str]]]
 # What stands in a group is the token; what follows it is only looked at.
 _RULES: list[_Rule] = [
     (r"<[a-z][\w.:-]*(?:\ +[\w.:-]+(?:=\"[^\"]*\"|='[^']*')?)*\ */?>|</[a-z][\w.:-]*\ *>|<[!?][a-z-][^>]*>", _solid),
-    (rf"([a-z])\.\s+(?:{_openers()})\s", _plain),
+    (rf"([a-z])\.\s+(?:{_openers()}|</?[a-z][^<>\s]*>)\s", _plain),
     (r"(?:cannot|gonna|gotta|wanna|gimme|lemme)(?![\w'’-])", _fused),
     (r"('t)(?:is|was)", _plain),
     (rf"({_L}*[^\W\d_n])n['’`‘]t", _plain),
