@@ -16,6 +16,7 @@ from scipy import special
 
 from experiments.designs.model import main_weights
 from reports.contrast import Contrast, contrast, detectable_in_se, seed_variance
+from reports.interactions import interactions
 from reports.measure import Cube, Measure, Scores
 from reports.study import Study
 
@@ -27,8 +28,10 @@ class Effect:
     """A comparison with its meaning.
 
     kind: `arm` (an arm against the default), `main_effect` (a level against the axis's first, over matched
-    pairs, or by the model of a fraction). family: `declared`, `main effects` or `exploratory`. verdict:
-    helps, hurts, equivalent, no evidence, one seed, not estimable.
+    pairs, or by the model of a fraction), `interaction` (how much one level changes what another does, over matched
+    quadruples; `axis` and `subject` then name two, as `regime*llm` and `adapter*frozen`). family: `declared`,
+    `main effects`, `interactions` (those that the study names) or `exploratory`. verdict:
+    helps, hurts, interact, equivalent, no evidence, one seed, not estimable.
     """
 
     kind: str
@@ -38,6 +41,7 @@ class Effect:
     contrast: Contrast
     axis: str | None = None
     pairs: tuple[tuple[str, str], ...] = ()
+    quadruples: tuple[tuple[str, str, str, str], ...] = ()
     fitted: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # arms at either level, where least squares weigh all
     family: str = "declared"
     verdict: str = "not estimable"
@@ -46,6 +50,9 @@ class Effect:
     @property
     def name(self) -> str:
         """`llm=frozen`, or `tokens: pooled instead of dynamic` for a main effect."""
+        if self.kind == "interaction":
+            pairs = zip(str(self.axis).split("*"), self.subject.split("*"), strict=True)
+            return " with ".join(f"{axis}={level}" for axis, level in pairs)
         return self.subject if self.kind == "arm" else f"{self.axis}: {self.subject} instead of {self.against}"
 
 
@@ -68,6 +75,10 @@ class Effects:
     def main(self, measure: Measure) -> list[Effect]:
         """The main effects on a measure, in the order of the axes."""
         return [e for e in self.effects if e.kind == "main_effect" and e.measure == measure]
+
+    def interactions(self, measure: Measure) -> list[Effect]:
+        """The two-way interactions on a measure, in the order of the axes."""
+        return [e for e in self.effects if e.kind == "interaction" and e.measure == measure]
 
     def shown(self, measure: Measure) -> list[Effect]:
         """What a finding is about: main effects in a factorial design, else arms against the default."""
@@ -142,18 +153,21 @@ def compute_effects(study: Study, scores: Scores, lower: Collection[str] = ()) -
         if cube is None:
             continue
         unequal[measure] = unequal_arms(cube)
-        arms = _arm_effects(study, measure, cube, unequal[measure])
+        arms = arm_effects(study, measure, cube, unequal[measure])
         judge([e for e in arms if e.subject in study.family], "holm")
         rest = [replace(e, family="exploratory") for e in arms if e.subject not in study.family]
         exploratory.setdefault((measure.benchmark, "arms outside the family"), []).extend(rest)
         judge(_main_effects(study, measure, cube, unequal[measure]), "holm")
+        named, others = _interactions(study, measure, cube, unequal[measure])
+        judge(named, "holm")
+        exploratory.setdefault((measure.benchmark, "interactions"), []).extend(others)
         for kind, sides in _side_measures(scores, measure).items():
             for side in sides:
                 side_cube = scores.cube(side)
                 if side_cube is None or not _varies(side_cube):
                     continue
                 unequal[side] = unequal_arms(side_cube)
-                for make in (_arm_effects, _main_effects):
+                for make in (arm_effects, _main_effects):
                     more = [replace(e, family="exploratory") for e in make(study, side, side_cube, unequal[side])]
                     exploratory.setdefault((measure.benchmark, kind, make.__name__), []).extend(more)
     for group in exploratory.values():
@@ -182,7 +196,8 @@ def _side_measures(scores: Scores, measure: Measure) -> dict[str, list[Measure]]
     }
 
 
-def _arm_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]) -> list[Effect]:
+def arm_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]) -> list[Effect]:
+    """Every arm against the default, uncorrected; ``unequal``: from :func:`unequal_arms`."""
     return [
         _effect("arm", measure, cube, {arm: 1.0, study.default: -1.0}, unequal, arm, study.default)
         for arm in study.others
@@ -210,6 +225,22 @@ def _main_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str,
                 effect = replace(effect, contrast=Contrast(reason=reason))
             found.append(replace(effect, axis=axis, pairs=tuple(usable), family="main effects"))
     return found
+
+
+def _interactions(
+    study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]
+) -> tuple[list[Effect], list[Effect]]:
+    """Two-way interactions: those of the axes that the study names (`interactions: [[a, b]]`), and the others."""
+    named: list[Effect] = []
+    others: list[Effect] = []
+    declared = {frozenset(map(str, pair)) for pair in study.extra.get("interactions") or []}
+    for found in interactions(study, cube):
+        subject, against, axis = ("*".join(names) for names in (found.levels, found.against, found.axes))
+        effect = _effect("interaction", measure, cube, found.weights, unequal, subject, against)
+        own = frozenset(found.axes) in declared
+        effect = replace(effect, axis=axis, quadruples=found.quadruples)
+        (named if own else others).append(replace(effect, family="interactions" if own else "exploratory"))
+    return named, others
 
 
 def _fitted_effect(
@@ -283,6 +314,8 @@ def _verdict(effect: Effect, study: Study, headline: Measure | None, lower: Coll
         return "equivalent"
     if not c.significant:
         return "no evidence"
+    if effect.kind == "interaction":
+        return "interact"
     rises = c.estimate > 0
     return "helps" if rises != (f"{effect.measure.benchmark}/{effect.measure.name}" in lower) else "hurts"
 

@@ -194,6 +194,7 @@ def _contrast(effect: Effect) -> dict[str, Any]:
             "axis": effect.axis,
             "level": effect.subject,
             "pairs": [list(pair) for pair in effect.pairs],
+            "quadruples": [list(four) for four in effect.quadruples],
             "fitted": [list(side) for side in effect.fitted],
         }
     found |= {"against": effect.against, "family": effect.family, "verdict": effect.verdict}
