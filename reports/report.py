@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from reports.audit import audit
+from reports.discordance import discordances
 from reports.effects import Effect
 from reports.examples import choose_examples
 from reports.figures.curves import draw_curves
@@ -115,6 +116,7 @@ def _document(results: Results, findings: list[Finding], tables: list[Table]) ->
             {"arm": arm, "levels": study.arms[arm], "seeds": results.frame.done(arm)} for arm in results.frame.arms
         ],
         "contrasts": [_contrast(effect) for effect in results.effects.effects],
+        "mcnemar": _mcnemar(results),
         "controls": [
             {
                 "arm": gap.arm,
@@ -199,6 +201,18 @@ def _contrast(effect: Effect) -> dict[str, Any]:
         }
     found |= {"against": effect.against, "family": effect.family, "verdict": effect.verdict}
     return found | {"unequal_variance": list(effect.unequal)} | numbers_of(effect.contrast)
+
+
+def _mcnemar(results: Results) -> list[dict[str, Any]]:
+    """McNemar's test of each arm against the default, seed by seed, where scores are right or wrong."""
+    found = []
+    for effect in results.effects.effects:
+        cube = results.scores.cube(effect.measure) if effect.kind == "arm" and effect.contrast.known else None
+        for told in discordances(cube, effect.subject, effect.against) if cube else []:
+            measure = effect.measure
+            row = {"arm": effect.subject, "against": effect.against, "benchmark": measure.benchmark}
+            found.append(row | {"metric": measure.name, "kind_of_example": measure.kind} | asdict(told))
+    return found
 
 
 def _means(results: Results) -> list[dict[str, Any]]:
