@@ -15,6 +15,7 @@ examples:
   lavit report study=quickstart
   lavit report study=quickstart --out paper/ablation
   lavit report --records results/ --out report/         records from anywhere
+  lavit report --check paper/main.tex                   does a paper's table still follow from its runs?
 """
 
 
@@ -24,6 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_overrides(parser)
     parser.add_argument("--records", metavar="DIR", help="report on DIR/study.yaml and DIR/records/*.parquet alone")
+    parser.add_argument(
+        "--check", metavar="FILE.tex", nargs="+", help="make the tables in these files again; exit 1 where one differs"
+    )
     parser.add_argument("--out", metavar="DIR", help="where to write it; by default into the study's folder")
 
 
@@ -33,6 +37,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from experiments.collect import collect
     from experiments.driver import show_report
 
+    if arguments.check:
+        return _check(arguments)
     if arguments.records:
         return _from_records(Path(arguments.records), Path(arguments.out or arguments.records), arguments.overrides)
     plan = planned(arguments, count=False)
@@ -56,3 +62,42 @@ def _from_records(records: Path, out: Path, overrides: list[str]) -> int:
         print(f"- {sentence}")
     print(f"\nreport     {summary.html}")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """Make the tables of LaTeX files again, and say which no longer follow from their runs."""
+    from experiments.cli.studies import planned
+    from experiments.collect import collect
+    from reports.stale import check, study_of, tables_in
+    from reports.study import read_study
+
+    status = 0
+    for file in map(Path, arguments.check):
+        tables = tables_in(file)
+        if arguments.records:
+            folders = {Path(arguments.records): tables}
+        else:
+            folders = {}
+            plans = {}
+            for label, environment in tables.items():
+                name = study_of(label, _studies(arguments.overrides))
+                if name not in plans:
+                    own = [f"study={name}", *(o for o in arguments.overrides if not o.startswith("study="))]
+                    plans[name] = collect(planned(argparse.Namespace(overrides=own, conf=arguments.conf), count=False))
+                folders.setdefault(plans[name], {})[label] = environment
+        for folder, own_tables in folders.items():
+            read_study(folder / "study.yaml")
+            stale = {found.label: found for found in check(own_tables, folder)}
+            for label in own_tables:
+                print(f"{file}: {label}: {'no longer follows from its runs' if label in stale else 'up to date'}")
+                for line in stale[label].changes if label in stale else ():
+                    print(f"  {line}")
+            status = 1 if stale else status
+    return status
+
+
+def _studies(overrides: list[str]) -> list[str]:
+    """Names of the studies that have a folder of results under the runs that are asked for."""
+    runs = next((Path(o.partition("=")[2]) for o in overrides if o.startswith("runs=")), Path("runs"))
+    named = [o.partition("=")[2] for o in overrides if o.startswith("study=")]
+    return named or [path.parent.name for path in runs.glob("*/study.yaml")]
