@@ -13,7 +13,11 @@ from reports.effects import Effect
 from reports.examples import choose_examples
 from reports.figures.curves import draw_curves
 from reports.figures.forest import draw_forest
+from reports.figures.heatmap import draw_heatmap
+from reports.figures.interplay import draw_interactions
+from reports.figures.pareto import draw_pareto
 from reports.figures.samples import choose_samples, draw_samples
+from reports.figures.variance import draw_variance
 from reports.findings import find, warnings
 from reports.frame import load
 from reports.html.page import Rendered, build_page
@@ -27,6 +31,9 @@ from reports.render.markdown import render_markdown
 from reports.results import Results, analyse
 from reports.table import Table
 from reports.wording import Finding
+
+FIGURES = (draw_forest, draw_interactions, draw_heatmap, draw_curves, draw_pareto, draw_variance)
+"""In the order of the page; each returns None where a study has nothing for it to show."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def build(study_dir: Path | str, out_dir: Path | str | None = None, tables: Path
     made = build_tables(results)
     rendered = {table.name: _render(table, results) for table in made}
     _write_tables(out / "tables", made, rendered)
-    figures = [f for f in (draw_forest(results, out / "figures"), draw_curves(results, out / "figures")) if f]
+    figures = [figure for draw in FIGURES if (figure := draw(results, out / "figures")) is not None]
     grid = choose_samples(results.frame)
     if grid is not None:
         draw_samples(grid, out / "figures")

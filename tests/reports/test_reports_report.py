@@ -107,7 +107,7 @@ def test_a_second_build_gives_the_same_bytes_and_imports_nothing_heavy(
 ) -> None:
     code = (
         f"import sys, reports; reports.build({str(study_folder)!r}, {str(tmp_path)!r});"
-        "heavy = {'torch', 'lightning', 'mlflow', 'hydra', 'transformers', 'seaborn'};"
+        "heavy = {'torch', 'lightning', 'mlflow', 'hydra', 'transformers'};"
         "assert not heavy & set(sys.modules)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
