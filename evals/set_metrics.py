@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DISTANCES = {
     "FID": "inception",
     "KID": "inception",
-    "CMMD": "clip_squashed",
+    "CMMD": "clip_cropped",
     "FD_CLIP": "clip",
     "FD_own": "own",
     "KD_own": "own",
@@ -95,7 +95,7 @@ class SetMetrics:
         reasons = {}
         for name in self.names:
             whose = DISTANCES.get(name, "clip")
-            if whose != "own" and (reason := self._lacking(whose.removesuffix("_squashed"))):
+            if whose != "own" and (reason := self._lacking(whose.removesuffix("_cropped"))):
                 reasons[name] = reason
         if self.statistics is not None and not self.statistics.is_file() and "FID" in self.names:
             reasons["FID"] = f"there are no reference statistics at {self.statistics}"
@@ -173,7 +173,7 @@ class SetMetrics:
         from evals.features.clip import ClipFeatures
 
         assert self.clip is not None
-        return ClipFeatures(self.clip, squash=whose == "clip_squashed")
+        return ClipFeatures(self.clip, crop_first=whose == "clip_cropped")
 
 
 def _frechet(real_ND: npt.NDArray, drawn_ND: npt.NDArray) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from evals.errors import EvaluationError
@@ -28,8 +29,8 @@ class ClipFeatures:
 
     Args:
         folder: the local folder; nothing is downloaded.
-        squash: bring images to the model's square without regard to their shape, bicubic and without antialiasing, as
-            CMMD does; otherwise as the model's own image processor does (CLIPScore).
+        crop_first: cut out the middle square and bring that to the model's size, bicubic, as CMMD does; otherwise as
+            the model's own image processor does, which resizes and then cuts out (CLIPScore).
         device: where to compute; a GPU where there is one, unless named.
 
     Raises:
@@ -38,12 +39,12 @@ class ClipFeatures:
 
     label = "CLIP"
 
-    def __init__(self, folder: Path, squash: bool = False, device: str | None = None):
+    def __init__(self, folder: Path, crop_first: bool = False, device: str | None = None):
         import transformers
         from safetensors import SafetensorError
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
-        self._folder, self.squash, self.device = Path(folder).expanduser(), squash, choose_device(device)
+        self._folder, self.crop_first, self.device = Path(folder).expanduser(), crop_first, choose_device(device)
         if not self._folder.is_dir():
             raise EvaluationError(f"There is no folder {self._folder} with a CLIP model.", f"Download {PAGE}.")
         try:
@@ -66,17 +67,15 @@ class ClipFeatures:
         """Model, preparation of images and a hash of the folder's files."""
         vision = self._model.config.vision_config
         name = f"CLIP ViT patch {vision.patch_size} at {vision.image_size}, width {vision.hidden_size}"
-        return {"extractor": name, "squash": self.squash, "weights_sha256": self._sha256}
+        return {"extractor": name, "crop_first": self.crop_first, "weights_sha256": self._sha256}
 
     @torch.no_grad()
     def images(self, pictures: Sequence[Picture]) -> Floats:
         """Projected features [B, D] of uint8 pictures [H, W, 3], at length 1."""
         side = self._model.config.vision_config.image_size
-        if self.squash:
-            squashed = [_squash(picture, side) for picture in pictures]
-            prepared = self._processor(
-                squashed, do_resize=False, do_center_crop=False, do_rescale=False, return_tensors="pt"
-            )
+        if self.crop_first:
+            cropped = [_middle_square(picture, side) for picture in pictures]
+            prepared = self._processor(cropped, do_resize=False, do_center_crop=False, return_tensors="pt")
         else:
             prepared = self._processor(list(pictures), return_tensors="pt")
         pixels_B3HW = prepared["pixel_values"].to(self.device)
@@ -93,11 +92,13 @@ class ClipFeatures:
         return _unit(self._model.text_projection(pooled_BC))
 
 
-def _squash(picture: Picture, side: int) -> np.ndarray:
-    """Pixels [side, side, 3] in 0 … 1."""
-    pixels_1CHW = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
-    squashed = functional.interpolate(pixels_1CHW, (side, side), mode="bicubic", align_corners=False)
-    return squashed[0].permute(1, 2, 0).numpy()
+def _middle_square(picture: Picture, side: int) -> Picture:
+    """The greatest square in the middle, at [side, side, 3]."""
+    height, width = picture.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = Image.fromarray(np.ascontiguousarray(picture[top : top + edge, left : left + edge]))
+    return np.asarray(square.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def _unit(rows_BD: Tensor) -> Floats:

@@ -71,12 +71,12 @@ def configure(parser: argparse.ArgumentParser, inception: bool = True) -> None:
     parser.add_argument("--device", help="where to extract features (default: a GPU where there is one)")
 
 
-def read(arguments: argparse.Namespace, squash: bool = False) -> Sides:
+def read(arguments: argparse.Namespace, crop_first: bool = False) -> Sides:
     """The two sides that the arguments name.
 
     Args:
         arguments: of :func:`configure`.
-        squash: of :class:`~evals.features.clip.ClipFeatures`.
+        crop_first: of :class:`~evals.features.clip.ClipFeatures`.
 
     Raises:
         EvaluationError: pictures without an extractor, or an extractor without pictures.
@@ -105,7 +105,7 @@ def read(arguments: argparse.Namespace, squash: bool = False) -> Sides:
     else:
         from evals.features.clip import ClipFeatures
 
-        extractor = ClipFeatures(clip, squash, arguments.device)
+        extractor = ClipFeatures(clip, crop_first, arguments.device)
     return Sides((a, b), extractor, {"A": str(a), "B": str(b), **extractor.fingerprint})
 
 

@@ -1,7 +1,7 @@
 """CMMD between two sets of images: maximum mean discrepancy of CLIP embeddings.
 
-Features are taken as they are given; CMMD's own are at length 1, and so are those extracted from pictures (squashed to
-the model's square). The published numbers are with CLIP ViT-L/14 at 336 pixels.
+Features are taken as they are given; CMMD's own are at length 1, and so are those extracted from pictures (their
+middle square). The published numbers are with CLIP ViT-L/14 at 336 pixels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def score(arguments: argparse.Namespace) -> Scored:
     Raises:
         EvaluationError: files that cannot be read, or hold what no distance can be made of.
     """
-    sides = two.read(arguments, squash=True)
+    sides = two.read(arguments, crop_first=True)
     found = [sides.pictures(path) for path in sides.paths]
     a, b = (read_features(p) if x is None else x for p, x in zip(sides.paths, found, strict=True))
     value = clip_mmd(a, b, (str(sides.paths[0]), str(sides.paths[1])))
