@@ -6,6 +6,8 @@ Suffixes: B images, H height, W width.
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MADE = "drawn"
+JUDGES = ("set_metrics", "detector_sha256", "colours_sha256")  # settings that tell weights by their content
 
 
 class Unjudged:
@@ -52,6 +55,11 @@ class DrawnPrompts(FromFiles, TextToImage):
     def settings(self) -> dict[str, Any]:
         """Without what only a judge in feature space has."""
         return {name: value for name, value in super().settings().items() if name != "top"}
+
+    def files_fingerprint(self, root: Path) -> str:
+        """Over the prompts, and the weights that judge the drawings."""
+        judges = {name: part for name, part in self.settings().items() if name in JUDGES}
+        return hashlib.sha256(f"{super().files_fingerprint(root)}{json.dumps(judges)}".encode()).hexdigest()
 
     def kept_in(self, control: str) -> str:
         """Features of the drawings alone: they cannot be painted again."""

@@ -80,6 +80,8 @@ class GenEvalDrawings(DrawnPrompts):
 
     def obstacle(self, model: VisionLanguageModel, corpus: Examples) -> str | None:
         """See :meth:`TextToImage.obstacle`; opens the detector before any work starts."""
+        if (why := super().obstacle(model, corpus)) is not None:
+            return why
         if self._detector_path is not None and self._detector_path.is_dir() and self._detector is None:
             from evals.features.detector import Detector
 
@@ -89,7 +91,7 @@ class GenEvalDrawings(DrawnPrompts):
                 from evals.features.colours import ColourNames
 
                 self._colours = ColourNames(ClipFeatures(self._clip_path))
-        return super().obstacle(model, corpus)
+        return None
 
     def assess(self, batch: Batch, sitting: Sitting, images: np.ndarray, tokens_B: np.ndarray) -> list[Record]:
         """Keep the drawings, and judge those that can be judged."""

@@ -102,6 +102,20 @@ def test_weights_are_in_the_fingerprint_by_content_not_by_path(tmp_path, clip) -
     assert protocol(clip) != protocol(moved)
 
 
+def test_other_weights_are_another_evaluation(tmp_path) -> None:
+    write_geneval(tmp_path)
+
+    def files(**settings):
+        suite = build_suite({"name": "s", "benchmarks": {"x": {"_target_": GENEVAL, **settings}}})
+        return suite[0].files_fingerprint(tmp_path)
+
+    (tmp_path / "detector").mkdir()
+    (tmp_path / "detector" / "model.safetensors").write_text("one")
+    first = files(detector=str(tmp_path / "detector"))
+    (tmp_path / "detector" / "model.safetensors").write_text("another")
+    assert len({files(), first, files(detector=str(tmp_path / "detector"))}) == 3
+
+
 def test_statistics_stand_in_for_photographs(tmp_path) -> None:
     write_coco(tmp_path)
     shutil.rmtree(tmp_path / "coco/val2014")
