@@ -163,14 +163,22 @@ def check_controls(records: Sequence[Record]) -> None:
         last[key] = place
 
 
-def save_records(path: Path, records: Sequence[Record]) -> None:
+def save_records(path: Path, records: Sequence[Record], whose: Mapping[str, str | int] | None = None) -> None:
     """Check and write the merged ``records.parquet``: same records, same bytes.
+
+    Args:
+        path: the file.
+        records: in the order of the file.
+        whose: columns that are the same in every row, as a report on many runs needs them: ``study, arm, seed``.
 
     Raises:
         EvaluationError: see :func:`check_records`.
     """
     check_records(records)
     table = pa.Table.from_pylist([_row(record) for record in records], schema=_PART_SCHEMA).drop_columns("order")
+    for place, (name, value) in enumerate((whose or {}).items()):
+        kind = pa.int64() if isinstance(value, int) else pa.string()
+        table = table.add_column(place, pa.field(name, kind, nullable=False), pa.array([value] * len(table), kind))
     replace_file(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 

@@ -110,8 +110,6 @@ def _load(path: Path) -> FidInception:
     unknown = sorted(set(state) - set(wanted) - {name for name in state if name.startswith("AuxLogits.")})
     if unknown:
         raise EvaluationError(f"{path}: parameter {unknown[0]} is none of FID's Inception network.", f"See {PAGE}.")
-    filled = {
-        name: torch.zeros((), dtype=torch.long) if name in counters else state[name].float() for name in wanted
-    }
+    filled = {name: torch.zeros((), dtype=torch.long) if name in counters else state[name].float() for name in wanted}
     network.load_state_dict(filled, assign=True)
     return network

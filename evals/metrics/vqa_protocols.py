@@ -24,7 +24,7 @@ NAME = "vqa-accuracy-1"
 ANSWERS = 10
 """People who answered each question; the rules mean nothing for another number."""
 
-_PUNCTUATION = ";/[]\"{}()=+\\_-><@`,?!"
+_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _PERIOD = re.compile(r"\.(?!\d)")
 _PERIODS = 32
 """Periods that are removed: the official code hands a regular-expression flag over as the count."""

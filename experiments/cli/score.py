@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,14 @@ def execute(arguments: argparse.Namespace) -> int:
     implementation.configure(parser)
     parser.add_argument("--json", action="store_true", help="unrounded totals as JSON, and nothing else, on stdout")
     parser.add_argument("--records", metavar="OUT.parquet", help="write one row an example")
+    place = parser.add_argument_group(
+        "a report's arm", "with --records, so that `lavit report --records` takes the file"
+    )
+    place.add_argument("--arm", metavar="NAME", help="of which arm these predictions are")
+    place.add_argument("--study", metavar="NAME", help="of the study that the arm is in")
+    place.add_argument("--seed", type=int, metavar="N", help="of the training run (default 0)")
+    place.add_argument("--benchmark", metavar="NAME", help="its name in the study, e.g. coco (default: the kind)")
+    place.add_argument("--split", metavar="NAME", help="the split that was predicted, e.g. test")
     asked, unknown = parser.parse_known_args(arguments.rest)
     if unknown:
         raise LavitError(
@@ -64,6 +73,7 @@ def execute(arguments: argparse.Namespace) -> int:
             f"`lavit score {arguments.kind} --help` lists what it takes",
         )
     _check_target(asked.records)
+    _check_place(asked)
     with _stdout_to_stderr():
         scored: Scored = implementation.score(asked)
     return _tell(scored, asked)
@@ -86,6 +96,19 @@ def _check_target(records: str | None) -> None:
         raise LavitError(f"--records {records}: {error}", "name a folder that can be written") from error
 
 
+def _check_place(asked: argparse.Namespace) -> None:
+    """An arm's records need all three of file, arm and study."""
+    from experiments.errors import LavitError
+
+    given = [f"--{name}" for name in ("arm", "study", "seed", "benchmark", "split") if getattr(asked, name) is not None]
+    if given and not asked.records:
+        raise LavitError(f"{given[0]} says where records belong, but none are written", "add --records OUT.parquet")
+    if (asked.arm is None) != (asked.study is None):
+        raise LavitError("--arm and --study go together", "name both, as in the study.yaml that the report reads")
+    if asked.seed is not None and asked.arm is None:
+        raise LavitError("--seed is of an arm's training run", "name the arm too: --arm NAME --study NAME")
+
+
 def _tell(scored: Scored, asked: argparse.Namespace) -> int:
     import json
     from pathlib import Path
@@ -95,7 +118,10 @@ def _tell(scored: Scored, asked: argparse.Namespace) -> int:
     if asked.records is not None:
         from evals.records import save_records
 
-        save_records(Path(asked.records), scored.records)
+        moved = {name: value for name in ("benchmark", "split") if (value := getattr(asked, name)) is not None}
+        records = [dataclasses.replace(record, **moved) for record in scored.records]
+        arm = {"study": asked.study, "arm": asked.arm, "seed": asked.seed or 0} if asked.arm is not None else {}
+        save_records(Path(asked.records), records, arm)
     if asked.json:
         print(json.dumps(dict(scored.totals), indent=1, ensure_ascii=False, allow_nan=False))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,55 @@ def test_nested_totals_make_one_table() -> None:
         "metric: m",
         "of: a 1",
     ]
+
+
+def test_predictions_of_others_enter_a_report_as_arms(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    questions = [
+        {
+            "question_id": i,
+            "image": f"{i % 20}.jpg",
+            "text": "Is there a cat in the image?",
+            "label": ("no", "yes")[i % 2],
+        }
+        for i in range(60)
+    ]
+    lines(tmp_path / "questions.jsonl", questions)
+    for arm, wrong in (("ours", 3), ("theirs", 30)):
+        answers = [{"question_id": q["question_id"], "question": q["text"], "answer": q["label"]} for q in questions]
+        for row in answers[:wrong]:
+            row["answer"] = {"yes": "no", "no": "yes"}[row["answer"]]
+        lines(tmp_path / f"{arm}.jsonl", answers)
+        arguments = ["--questions", str(tmp_path / "questions.jsonl"), "--predictions", str(tmp_path / f"{arm}.jsonl")]
+        target = ["--records", str(tmp_path / "results" / "records" / f"{arm}.parquet")]
+        place = ["--study", "beside", "--arm", arm, "--benchmark", "pope", "--split", "random"]
+        assert main(["score", "pope", *arguments, *target, *place]) == 0
+    study = {"name": "beside", "axes": {"system": ["ours", "theirs"]}, "default": "ours", "headline": "pope/accuracy"}
+    study["arms"] = {arm: {"system": arm} for arm in ("ours", "theirs")}
+    (tmp_path / "results" / "study.yaml").write_text(json.dumps(study))
+    assert main(["report", "--records", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
+    document = json.loads((tmp_path / "out" / "report.json").read_text())
+    found = document["contrasts"][0]
+    assert (found["kind"], found["benchmark"], found["arm"]) == ("arm", "pope", "theirs")
+    assert found["estimate"] == pytest.approx(-27 / 60)
+    assert found["high"] < 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (["--arm", "a", "--study", "s"], "add --records"),
+        (["--arm", "a", "--records", "x.parquet"], "--arm and --study go together"),
+        (["--seed", "1", "--records", "x.parquet"], "name the arm too"),
+    ],
+)
+def test_half_a_place_in_a_report_is_refused(
+    place: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["--questions", str(tmp_path / "q.jsonl"), "--predictions", str(tmp_path / "p.jsonl")]
+    assert main(["score", "pope", *arguments, *place]) == 2
+    assert words in capsys.readouterr().err
+
+
+def lines(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
