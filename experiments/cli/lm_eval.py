@@ -59,6 +59,7 @@ def _hand_over(given: list[str]) -> int:
 
     import evals.harness.model  # noqa: F401  (registers `lavit`)
 
+    all_tasks = lm_eval.tasks.TaskManager
     if given[0] not in _COMMANDS:
         given.insert(0, "run")
     if given[0] == "run" and not {"-h", "--help", "--config", "-C"} & set(given):
@@ -74,13 +75,13 @@ def _hand_over(given: list[str]) -> int:
             manager = find_tasks(own, folders[0])
             if all(name in manager.all_tasks for name in own) and not manager.has_defaults:
                 # The harness would look through its own tasks as well, for a quarter of a minute.
-                lm_eval.tasks.TaskManager = partial(lm_eval.tasks.TaskManager, include_defaults=False)
+                lm_eval.tasks.TaskManager = partial(all_tasks, include_defaults=False)
     before = sys.argv
     sys.argv = ["lavit lm-eval", *given]
     try:
         cli_evaluate()
     finally:
-        sys.argv = before
+        sys.argv, lm_eval.tasks.TaskManager = before, all_tasks
     return 0
 
 

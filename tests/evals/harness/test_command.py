@@ -25,6 +25,7 @@ def lavit(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_a_local_task_runs_from_end_to_end(tasks, llama, tmp_path) -> None:
     pytest.importorskip("lm_eval")
     rows = tasks / "choose.yaml"
@@ -45,6 +46,20 @@ def test_a_local_task_runs_from_end_to_end(tasks, llama, tmp_path) -> None:
     assert found["config"]["batch_size"] in (64, "64")
     (samples,) = (tmp_path / "out").rglob("samples_choose_*.jsonl")
     assert len(samples.read_text().splitlines()) == 7
+
+
+def test_arguments_are_handed_over_and_nothing_stays_changed(tasks, llama, capsys) -> None:
+    pytest.importorskip("lm_eval")
+    import lm_eval.tasks
+
+    before = sys.argv, lm_eval.tasks.TaskManager
+    rows = tasks / "write.yaml"
+    rows.write_text(rows.read_text().replace("rows.jsonl", str(tasks / "rows.jsonl")))
+    arguments = ["--tasks=write", f"--include_path={tasks}", "--limit", "3", "--gen_kwargs", "max_gen_toks=2"]
+    assert main(["lm-eval", "--model_args", f"pretrained={llama}", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "lavit ({'pretrained'" in out and "limit: 3" in out and "batch_size: 64" in out and "exact_match" in out
+    assert (sys.argv, lm_eval.tasks.TaskManager) == before
 
 
 def test_help_says_how_to_name_a_model(capsys) -> None:
