@@ -55,7 +55,18 @@ def files_fingerprint(suite: Mapping[str, Any], root: Path | None) -> str:
 
     benchmarks = benchmarks_with_files(suite)
     found = dict(zip([each.name for each in benchmarks], all_or_all_errors(benchmarks, of_one), strict=True))
+    found |= {name: own for name, benchmark in _others(suite).items() if (own := benchmark.files_fingerprint(root))}
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest() if found else ""
+
+
+def _others(suite: Mapping[str, Any]) -> dict[str, Any]:
+    """Benchmarks whose files are no dataset's, but a user's own: texts, tasks."""
+    built = {str(name): build(entry, name=str(name)) for name, entry in (suite.get("benchmarks") or {}).items() if entry}
+    return {
+        name: benchmark
+        for name, benchmark in built.items()
+        if not isinstance(benchmark, FromFiles) and hasattr(benchmark, "files_fingerprint")
+    }
 
 
 def check_files(suite: Mapping[str, Any], root: Path | None) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Any
 from experiments.codeversion import CodeVersions
 from experiments.errors import LavitError
 
-MARK = "evals.benchmarks.from_files"  # every benchmark with files of its own imports this module
+# Every benchmark with files of its own imports one of these.
+MARKS = {"evals.benchmarks.from_files", "evals.datasets.text_file"}
 
 _checked: set[str] = set()
 
@@ -74,7 +75,7 @@ def _with_files(suite: Mapping[str, Any], codes: CodeVersions) -> dict[str, Any]
     found = {}
     for name, entry in entries.items() if isinstance(entries, Mapping) else ():
         target = entry.get("_target_") if isinstance(entry, Mapping) else None
-        if isinstance(target, str) and MARK in codes.modules([target]):
+        if isinstance(target, str) and MARKS & set(codes.modules([target])):
             found[name] = entry
     return {"benchmarks": found, "missing": suite.get("missing")}
 

@@ -22,8 +22,7 @@ def test_a_likelihood_is_the_language_model_s_own(release, tmp_path) -> None:
     found = model.loglikelihood(prompts, [" dog a", " a", " dog dog dog"])
     for prompt, continuation, (total, greedy) in zip(prompts, ([4, 3], [3], [4, 4, 4]), found, strict=True):
         pieces = model.pieces([prompt])[0]
-        given = [[model.tokens().prefix], *pieces] if not isinstance(prompt, str) else pieces
-        inputs = model.reader.read([[*given, continuation]])
+        inputs = model.reader.read([[*pieces, continuation]])
         logits = model.llm(inputs_embeds=inputs.embeds_BSD, attention_mask=inputs.mask_BS).logits[0, :, :TEXT].float()
         own = logits[-len(continuation) - 1 : -1].double().log_softmax(-1)
         wanted = float(own.gather(1, torch.tensor(continuation)[:, None]).sum())
