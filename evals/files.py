@@ -61,7 +61,9 @@ def files_fingerprint(suite: Mapping[str, Any], root: Path | None) -> str:
 
 def _others(suite: Mapping[str, Any]) -> dict[str, Any]:
     """Benchmarks whose files are no dataset's, but a user's own: texts, tasks."""
-    built = {str(name): build(entry, name=str(name)) for name, entry in (suite.get("benchmarks") or {}).items() if entry}
+    built = {
+        str(name): build(entry, name=str(name)) for name, entry in (suite.get("benchmarks") or {}).items() if entry
+    }
     return {
         name: benchmark
         for name, benchmark in built.items()
