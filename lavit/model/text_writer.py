@@ -22,6 +22,7 @@ from lavit.model.text_search import BeamSearch, Greedy, Search
 from lavit.model.text_settings import TextSettings
 
 BATCH = 256  # rows times beams
+ROWS = 64  # more of them no longer fit into a CPU's caches together
 MASK = 2**26  # entries of the attention mask of one pass over prompts
 ALIKE = 8  # positions that prompts must share to be compared any further
 LEAVE = 0.75  # ended rows leave when at most this share of a batch goes on
@@ -75,7 +76,7 @@ class Prompts:
         length = [len(prefix) for prefix in self.prefixes]
         order = sorted(range(len(rest)), key=lambda i: (length[self.prefix_of[i]], self.prefix_of[i], rest[i]))
         longest = max((length[p] + q for p, q in zip(self.prefix_of, rest, strict=True)), default=1)
-        size = max(1, min(BATCH // beams, MASK // longest**2))
+        size = max(1, min(ROWS, BATCH // beams, MASK // longest**2))
         return [order[first : first + size] for first in range(0, len(order), size)]
 
 
