@@ -35,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
     given = list(arguments.arguments)
     if not given or given[0] in ("-h", "--help"):
         print(f"usage: lavit lm-eval [run|ls|validate] ...\n\n{__doc__}\n{EXAMPLES}")
-        return 0
+        raise SystemExit(0)
 
     import os
 

@@ -64,8 +64,8 @@ def execute(arguments: argparse.Namespace) -> int:
     place.add_argument("--arm", metavar="NAME", help="of which arm these predictions are")
     place.add_argument("--study", metavar="NAME", help="of the study that the arm is in")
     place.add_argument("--seed", type=int, metavar="N", help="of the training run (default 0)")
-    place.add_argument("--benchmark", metavar="NAME", help="its name in the study, e.g. coco (default: the kind)")
-    place.add_argument("--split", metavar="NAME", help="the split that was predicted, e.g. test")
+    place.add_argument("--as-benchmark", metavar="NAME", help="its name in the study, e.g. coco (default: the kind)")
+    place.add_argument("--as-split", metavar="NAME", help="the split that was predicted, e.g. test")
     asked, unknown = parser.parse_known_args(arguments.rest)
     if unknown:
         raise LavitError(
@@ -100,7 +100,8 @@ def _check_place(asked: argparse.Namespace) -> None:
     """An arm's records need all three of file, arm and study."""
     from experiments.errors import LavitError
 
-    given = [f"--{name}" for name in ("arm", "study", "seed", "benchmark", "split") if getattr(asked, name) is not None]
+    names = ("arm", "study", "seed", "as_benchmark", "as_split")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(asked, name) is not None]
     if given and not asked.records:
         raise LavitError(f"{given[0]} says where records belong, but none are written", "add --records OUT.parquet")
     if (asked.arm is None) != (asked.study is None):
@@ -118,7 +119,8 @@ def _tell(scored: Scored, asked: argparse.Namespace) -> int:
     if asked.records is not None:
         from evals.records import save_records
 
-        moved = {name: value for name in ("benchmark", "split") if (value := getattr(asked, name)) is not None}
+        named = {"benchmark": asked.as_benchmark, "split": asked.as_split}
+        moved = {name: value for name, value in named.items() if value is not None}
         records = [dataclasses.replace(record, **moved) for record in scored.records]
         arm = {"study": asked.study, "arm": asked.arm, "seed": asked.seed or 0} if asked.arm is not None else {}
         save_records(Path(asked.records), records, arm)

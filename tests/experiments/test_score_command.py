@@ -73,7 +73,7 @@ def test_predictions_of_others_enter_a_report_as_arms(tmp_path: Path, capsys: py
         lines(tmp_path / f"{arm}.jsonl", answers)
         arguments = ["--questions", str(tmp_path / "questions.jsonl"), "--predictions", str(tmp_path / f"{arm}.jsonl")]
         target = ["--records", str(tmp_path / "results" / "records" / f"{arm}.parquet")]
-        place = ["--study", "beside", "--arm", arm, "--benchmark", "pope", "--split", "random"]
+        place = ["--study", "beside", "--arm", arm, "--as-benchmark", "pope", "--as-split", "random"]
         assert main(["score", "pope", *arguments, *target, *place]) == 0
     study = {"name": "beside", "axes": {"system": ["ours", "theirs"]}, "default": "ours", "headline": "pope/accuracy"}
     study["arms"] = {arm: {"system": arm} for arm in ("ours", "theirs")}
