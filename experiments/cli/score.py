@@ -58,12 +58,10 @@ def execute(arguments: argparse.Namespace) -> int:
     implementation.configure(parser)
     parser.add_argument("--json", action="store_true", help="unrounded totals as JSON, and nothing else, on stdout")
     parser.add_argument("--records", metavar="OUT.parquet", help="write one row an example")
-    place = parser.add_argument_group(
-        "a report's arm", "with --records, so that `lavit report --records` takes the file"
-    )
-    place.add_argument("--arm", metavar="NAME", help="of which arm these predictions are")
-    place.add_argument("--study", metavar="NAME", help="of the study that the arm is in")
-    place.add_argument("--seed", type=int, metavar="N", help="of the training run (default 0)")
+    place = parser.add_argument_group("a report's arm", "with --records: `lavit report --records` then takes the file")
+    place.add_argument("--as-arm", metavar="NAME", help="of which arm these predictions are")
+    place.add_argument("--as-study", metavar="NAME", help="of the study that the arm is in")
+    place.add_argument("--as-seed", type=int, metavar="N", help="of the training run (default 0)")
     place.add_argument("--as-benchmark", metavar="NAME", help="its name in the study, e.g. coco (default: the kind)")
     place.add_argument("--as-split", metavar="NAME", help="the split that was predicted, e.g. test")
     asked, unknown = parser.parse_known_args(arguments.rest)
@@ -100,14 +98,17 @@ def _check_place(asked: argparse.Namespace) -> None:
     """An arm's records need all three of file, arm and study."""
     from experiments.errors import LavitError
 
-    names = ("arm", "study", "seed", "as_benchmark", "as_split")
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(asked, name) is not None]
+    given = [
+        name for name in ("arm", "study", "seed", "benchmark", "split") if getattr(asked, f"as_{name}") is not None
+    ]
     if given and not asked.records:
-        raise LavitError(f"{given[0]} says where records belong, but none are written", "add --records OUT.parquet")
-    if (asked.arm is None) != (asked.study is None):
-        raise LavitError("--arm and --study go together", "name both, as in the study.yaml that the report reads")
-    if asked.seed is not None and asked.arm is None:
-        raise LavitError("--seed is of an arm's training run", "name the arm too: --arm NAME --study NAME")
+        raise LavitError(
+            f"--as-{given[0]} says where records belong, but none are written", "add --records OUT.parquet"
+        )
+    if ("arm" in given) != ("study" in given):
+        raise LavitError("--as-arm and --as-study go together", "name both, as the report's study.yaml does")
+    if "seed" in given and "arm" not in given:
+        raise LavitError("--as-seed is of an arm's training run", "name the arm too: --as-arm NAME --as-study NAME")
 
 
 def _tell(scored: Scored, asked: argparse.Namespace) -> int:
@@ -122,8 +123,8 @@ def _tell(scored: Scored, asked: argparse.Namespace) -> int:
         named = {"benchmark": asked.as_benchmark, "split": asked.as_split}
         moved = {name: value for name, value in named.items() if value is not None}
         records = [dataclasses.replace(record, **moved) for record in scored.records]
-        arm = {"study": asked.study, "arm": asked.arm, "seed": asked.seed or 0} if asked.arm is not None else {}
-        save_records(Path(asked.records), records, arm)
+        whose = {"study": asked.as_study, "arm": asked.as_arm, "seed": asked.as_seed or 0}
+        save_records(Path(asked.records), records, whose if asked.as_arm is not None else {})
     if asked.json:
         print(json.dumps(dict(scored.totals), indent=1, ensure_ascii=False, allow_nan=False))
     else:

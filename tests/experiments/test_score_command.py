@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.score import kinds
 from evals.score.scored import Scored
 from experiments.cli import main
 from experiments.cli.score import _stdout_to_stderr, render
@@ -23,6 +24,16 @@ def test_help_lists_kinds_without_importing_anything_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_has_help_with_examples(kind: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["score", kind, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"lavit score {kind}" in text.split("examples:")[1]
+    assert "--json" in text
 
 
 @pytest.mark.parametrize(("arguments", "words"), [(["vqq"], "did you mean 'vqa'"), ([], "needs a kind")])
@@ -73,7 +84,7 @@ def test_predictions_of_others_enter_a_report_as_arms(tmp_path: Path, capsys: py
         lines(tmp_path / f"{arm}.jsonl", answers)
         arguments = ["--questions", str(tmp_path / "questions.jsonl"), "--predictions", str(tmp_path / f"{arm}.jsonl")]
         target = ["--records", str(tmp_path / "results" / "records" / f"{arm}.parquet")]
-        place = ["--study", "beside", "--arm", arm, "--as-benchmark", "pope", "--as-split", "random"]
+        place = ["--as-study", "beside", "--as-arm", arm, "--as-benchmark", "pope", "--as-split", "random"]
         assert main(["score", "pope", *arguments, *target, *place]) == 0
     study = {"name": "beside", "axes": {"system": ["ours", "theirs"]}, "default": "ours", "headline": "pope/accuracy"}
     study["arms"] = {arm: {"system": arm} for arm in ("ours", "theirs")}
@@ -90,9 +101,9 @@ def test_predictions_of_others_enter_a_report_as_arms(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        (["--arm", "a", "--study", "s"], "add --records"),
-        (["--arm", "a", "--records", "x.parquet"], "--arm and --study go together"),
-        (["--seed", "1", "--records", "x.parquet"], "name the arm too"),
+        (["--as-arm", "a", "--as-study", "s"], "add --records"),
+        (["--as-arm", "a", "--records", "x.parquet"], "--as-arm and --as-study go together"),
+        (["--as-seed", "1", "--records", "x.parquet"], "name the arm too"),
     ],
 )
 def test_half_a_place_in_a_report_is_refused(
