@@ -9,11 +9,10 @@ the part, as in the official scorer; so a partial set has to be asked for.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 from typing import Any
 
-from evals.datasets.reading import read_bytes, read_json
+from evals.datasets.reading import read_json
 from evals.errors import EvaluationError
 from evals.metrics.caption import (
     METRICS,
@@ -26,7 +25,7 @@ from evals.metrics.caption import (
 )
 from evals.metrics.tokenize import one_line
 from evals.records import Record
-from evals.score.scored import Scored
+from evals.score.scored import Scored, hashes
 
 EXAMPLES = """\
 examples:
@@ -80,8 +79,7 @@ def score(arguments: argparse.Namespace) -> Scored:
             "kind": "caption",
             **describe(list(found.totals), tokenizer),
             "images": f"{len(chosen)} of {len(references)}" if len(chosen) < len(references) else len(chosen),
-            "references": _identify(arguments.references),
-            "predictions": _identify(arguments.predictions),
+            "files": hashes(arguments.references, arguments.predictions),
         },
         missing=found.missing,
     )
@@ -183,10 +181,6 @@ def _records(images: list[str], said: list[str], truth: list[list[str]], found: 
         for name, scores in found.per_image.items()
         for number, (image, caption, texts, value) in enumerate(zip(images, said, truth, scores, strict=True))
     ]
-
-
-def _identify(path: Path) -> dict[str, str]:
-    return {"file": path.name, "sha256": hashlib.sha256(read_bytes(path)).hexdigest()}
 
 
 def _show(row: dict[str, Any], name: str) -> str:

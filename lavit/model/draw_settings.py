@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lavit.errors import LavitError
+from lavit.model.settings_node import check_settings
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,7 @@ class DrawSettings:
         Raises:
             LavitError: a key that is none, or a value that is out of range or of the wrong type.
         """
+        whole = ("min_tokens", "max_tokens", "top_k", "best_of")
         known = [field.name for field in fields(cls)]
-        for name, value in (node or {}).items():
-            if name not in known:
-                raise LavitError(f"draw.{name}: there is no such setting", f"known: {', '.join(known)}")
-            optional = name in ("max_tokens", "top_k") and value is None
-            whole = name in ("min_tokens", "max_tokens", "top_k", "best_of")
-            if not optional and (isinstance(value, bool) or not isinstance(value, int if whole else int | float)):
-                raise LavitError(f"draw.{name} is {value!r}", f"give a {'whole ' if whole else ''}number")
+        check_settings(node or {}, "draw", known, whole=whole, optional=("max_tokens", "top_k"))
         return cls(**(node or {}))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lavit.errors import LavitError
+from lavit.model.settings_node import check_settings
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,9 @@ class TextSettings:
         Raises:
             LavitError: a key that is none, or a value that is out of range or of the wrong type.
         """
+        whole = ("beams", "min_new", "max_new", "top_k", "seed")
         known = [field.name for field in fields(cls)]
-        for name, value in (node or {}).items():
-            if name not in known:
-                raise LavitError(f"decode.{name}: there is no such setting", f"known: {', '.join(known)}")
-            if name == "early_stopping" or (name == "top_k" and value is None):
-                continue
-            whole = name in ("beams", "min_new", "max_new", "top_k", "seed")
-            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-                raise LavitError(f"decode.{name} is {value!r}", f"give a {'whole ' if whole else ''}number")
+        check_settings(node or {}, "decode", known, whole=whole, optional=("top_k",), free=("early_stopping",))
         return replace(default or cls(), **(node or {}))
 
 

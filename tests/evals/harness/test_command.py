@@ -64,7 +64,9 @@ def test_arguments_are_handed_over_and_nothing_stays_changed(tasks, llama, capsy
 
 def test_help_says_how_to_name_a_model(capsys) -> None:
     for arguments in ([], ["--help"], ["-h"]):
-        assert main(["lm-eval", *arguments]) == 0
+        with pytest.raises(SystemExit) as ended:
+            main(["lm-eval", *arguments])
+        assert ended.value.code == 0
         out = capsys.readouterr().out
         assert "checkpoint=DIR" in out and "--include_path" in out
 
