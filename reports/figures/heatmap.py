@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.figures.style import TEXT_WIDTH, Figure, drawing, save
+from reports.figures.style import BAD, GOOD, TEXT_WIDTH, Figure, drawing, save
 from reports.render.numbers import plain
 from reports.results import Results
 
@@ -45,12 +45,14 @@ def draw_heatmap(results: Results, folder: Path) -> Figure | None:
             data.append({"arm": arm, "benchmark": names[column], "estimate": c.estimate, **told})
     with drawing(NAME) as pyplot:
         import seaborn
+        from matplotlib.colors import LinearSegmentedColormap
 
+        colours = LinearSegmentedColormap.from_list("verdict", [BAD, "#f7f7f7", GOOD])
         height = 0.32 * len(arms) + 1.1
         width = min(TEXT_WIDTH, 3.2 + 0.95 * len(measures))
         figure, axis = pyplot.subplots(figsize=(width, height), layout="constrained")
         seaborn.heatmap(
-            np.clip(shade, -CLIP, CLIP), annot=texts, fmt="", cmap="PuOr_r", vmin=-CLIP, vmax=CLIP, ax=axis,
+            np.clip(shade, -CLIP, CLIP), annot=texts, fmt="", cmap=colours, vmin=-CLIP, vmax=CLIP, ax=axis,
             linewidths=1.5, linecolor="white", annot_kws={"fontsize": 6.5}, mask=np.isnan(shade),
             cbar_kws={"label": "better →  (standard errors)", "shrink": 0.9},
         )  # fmt: skip
@@ -64,7 +66,7 @@ def draw_heatmap(results: Results, folder: Path) -> Figure | None:
         svg = save(figure, NAME, folder, table)
     caption = (
         "Each arm's difference to the default, in the units of Table 1; colour: the same in its own standard errors "
-        f"(purple worse, orange better, full colour at {CLIP:.0f}); a dot: called after Holm; a dash: not measured."
+        f"(orange worse, blue better, full colour at {CLIP:.0f}); a dot: called after Holm; a dash: not measured."
     )
     alt = "; ".join(f"{d['arm']} on {d['benchmark']}: {d['verdict']}" for d in data)
     return Figure(NAME, "Differences to the default", caption, alt, svg, table)

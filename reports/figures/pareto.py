@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.budget import average, cost
+from reports.budget import average, cost, own_stages
 from reports.contrast import contrast
 from reports.figures.style import OPEN, TEXT_WIDTH, Figure, arm_style, drawing, save, spread_labels
 from reports.render.numbers import plain
@@ -84,7 +84,8 @@ def draw_pareto(results: Results, folder: Path) -> Figure | None:
 
 
 def _flops(results: Results) -> tuple[str, dict[str, float]]:
-    spent = {arm: average(per_seed) for arm, per_seed in cost(results.frame, "flops").items()}
+    own = own_stages(results.frame)
+    spent = {arm: average(per_seed) for arm, per_seed in cost(results.frame, "flops", own).items()}
     return "training FLOPs", {arm: x for arm, x in spent.items() if math.isfinite(x) and x > 0}
 
 
@@ -110,4 +111,5 @@ def _name(axis: Any, points: list[tuple[str, float, float]], styles: dict[str, t
         at = x + (right - left) * 0.04
         if abs(label - y) > (high - low) * 0.02:
             axis.plot([x, at], [y, label], color=styles[arm][0], linewidth=0.4, alpha=0.6)
-        axis.text(at, label, plain(arm, 22), color=styles[arm][0], fontsize=6.5, va="center")
+        ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
+        axis.text(at, label, plain(arm, 22), color=styles[arm][0], fontsize=6.5, va="center", bbox=ground)
