@@ -269,6 +269,10 @@ class Benchmark(ABC):
         """Name of an image (or document): the cluster of its examples, and of its picture's file."""
         return f"{self.split}-{index}"
 
+    def picture_name(self, index: int) -> str:
+        """File name of an image in ``images/``, without its ending; the same for benchmarks that share a corpus."""
+        return self.image_id(index)
+
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))

@@ -217,7 +217,8 @@ def _save_images(folder: Path, suite: list[tuple[Benchmark, Examples]]) -> None:
         if not benchmark.pictured:
             continue
         chosen = benchmark.examples(corpus)[:_PICTURES]
-        missing = np.array([index for index in chosen if not (folder / f"{benchmark.image_id(index)}.png").exists()])
+        files = {index: folder / f"{benchmark.picture_name(index)}.png" for index in chosen}
+        missing = np.array([index for index, file in files.items() if not file.exists()])
         if missing.size:
             for index, image in zip(missing, corpus.images(benchmark.split, missing), strict=True):
-                save_picture(folder / f"{benchmark.image_id(index)}.png", image)
+                save_picture(files[index], image)

@@ -151,7 +151,10 @@ def _describe(table: pd.DataFrame, default: str) -> pd.DataFrame:
 
 
 def _picture_of(example: str, facts: pd.DataFrame, images: dict[str, Path]) -> Path | None:
-    return images.get(example) or images.get(str(facts.loc[example, "cluster_id"]))
+    """The picture of an example: of its benchmark's own files, or of the corpus."""
+    fact = facts.loc[example]
+    cluster = str(fact["cluster_id"])
+    return images.get(f"{fact['benchmark']}--{cluster}") or images.get(example) or images.get(cluster)
 
 
 def _name(album: Album, path: Path) -> str:

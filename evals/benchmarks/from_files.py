@@ -97,6 +97,10 @@ class FromFiles(Benchmark):
         assert self._opened is not None, "source() opens the dataset first"
         return self._opened.image_id(int(index))
 
+    def picture_name(self, index: int) -> str:
+        """The benchmark's name and the id: ids of two datasets may be equal."""
+        return f"{self.name}--{self.image_id(index)}"
+
 
 class Absent:
     """In place of a dataset that is not there, where a suite skips what is missing: it has nothing, and says why.

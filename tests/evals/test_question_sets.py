@@ -279,3 +279,17 @@ def test_answers_may_be_cleaned_before_they_are_scored(root: Path, tmp_path: Pat
     model = Teller(lambda *_: "On The left.")
     cleaned = run(root, tmp_path, model, "gqa.Gqa", postprocess="evals.benchmarks.gqa.said_plainly")
     assert {record.prediction for record in real(cleaned)} == {"On The left."}
+
+
+def test_equal_ids_of_two_datasets_keep_their_own_pictures(root: Path, tmp_path: Path) -> None:
+    suite = build_suite({"name": "two", "benchmarks": {
+        name: {"_target_": f"evals.benchmarks.question_sets.{kind}", "controls": {"text_prior": 0}}
+        for name, kind in (("vqav2", "Vqav2"), ("okvqa", "OkVqa"))
+    }})  # fmt: skip
+    out = tmp_path / "out"
+    model = cast(VisionLanguageModel, Teller(lambda question, _: "no"))
+    result = evaluate(model, None, suite, out, root=root, image_size=SIDE)
+    clusters = {name: {r.cluster_id for r in result.records if r.benchmark == name} for name in ("vqav2", "okvqa")}
+    assert clusters["vqav2"] & clusters["okvqa"]
+    names = {path.stem for path in (out / "images").glob("*.png")}
+    assert names == {f"{name}--{cluster}" for name, own in clusters.items() for cluster in own}
