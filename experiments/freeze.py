@@ -22,7 +22,9 @@ from experiments.plan import Plan, Run
 from experiments.store import read_json, write_atomic
 
 FILE = "plan.frozen.json"
-_DECLARED = ("question", "hypothesis", "design", "headline", "family", "margin", "until", "default", "void")
+_DECLARED = (
+    *("question", "hypothesis", "design", "headline", "family", "interactions", "margin", "until", "default", "void"),
+)
 _ABSENT = "(absent)"
 _NAMED = 4  # arms that a deviation names
 

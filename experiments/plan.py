@@ -239,6 +239,8 @@ class Plan:
             document["until"] = study.until
         if study.hypothesis is not None:
             document["hypothesis"] = study.hypothesis
+        if study.interactions:
+            document["interactions"] = [list(pair) for pair in study.interactions]
         if self.design.method:
             document["method"] = self.design.method
         if self.design.model:

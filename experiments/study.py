@@ -17,6 +17,7 @@ from experiments.designs.options import OPTIONS, read_options
 from experiments.errors import Complaint, LavitError, did_you_mean
 from experiments.inherit import clash, drop_removed, own_name
 from experiments.match import Match, read_match
+from experiments.named_interactions import read_interactions
 from experiments.nesting import nested_voids
 from experiments.stages import read_all_stages
 from experiments.tuning import Tune, read_tune
@@ -25,7 +26,7 @@ from experiments.voids import Void, read_voids
 DESIGNS = ("full", "one_at_a_time", "leave_one_out", "cumulative", "fraction", "arms", "search")
 KEYS = (
     *("name", "question", "hypothesis", "design", "axes", "void", "seeds", "headline"),
-    *("default", "family", "margin", "power", "arms", "until", "also", "match", "tune", "tuned"),
+    *("default", "family", "margin", "power", "arms", "until", "also", "match", "tune", "tuned", "interactions"),
 )
 RESERVED = ("store", "train", "mlflow", "hydra")  # names of folders that lie beside the studies under runs/
 
@@ -64,6 +65,7 @@ class Study:
     match: Match | None = None  # the budget that every arm is brought to
     tune: Tune | None = None  # of a search: trials of each arm, the space, the objective
     tuned: str | None = None  # the search whose best values the arms take
+    interactions: tuple[tuple[str, str], ...] = ()  # pairs of axes that are corrected as a family of their own
     file: str = ""  # where it was read, for messages
 
 
@@ -143,6 +145,7 @@ def read_study(
         match=read_match(node.get("match"), complain),
         tune=tune,
         tuned=_tuned(node.get("tuned"), design, complain),
+        interactions=read_interactions(node.get("interactions"), axes, complain),
         file=file,
     )
     return study, rest

@@ -70,6 +70,11 @@ def test_a_planted_interaction_is_found_and_named(tmp_path: Path) -> None:
     assert found["verdict"] == "interact"
     assert found["low"] < 1.5 < found["high"]
     assert found["family"] == "exploratory"
+    with (tmp_path / "study.yaml").open("a") as file:
+        file.write("interactions: [[b, a]]\n")
+    reports.build(tmp_path)
+    contrasts = json.loads((tmp_path / "report.json").read_text())["contrasts"]
+    assert [c["family"] for c in contrasts if c["kind"] == "interaction"] == ["interactions"]
 
 
 def write_records(folder: Path, axes: dict[str, list[str]], rows: list[tuple]) -> None:

@@ -50,6 +50,7 @@ def test_results_that_exist_already_are_warned_of_and_recorded(plan: Plans) -> N
         (["study.family=['llm=frozen']"], ['family: none → ["llm=frozen"]']),
         (["study.margin=0.1"], ["margin: none → 0.1"]),
         (["study.hypothesis=more tokens help"], ["hypothesis: none → more tokens help"]),
+        (["study.interactions=[[tokens,llm]]"], ['interactions: none → [["tokens", "llm"]]']),
         (["optimizer.lr=0.5"], ["optimizer.lr: ", " → 0.5 (every arm)"]),
         (["study.void=null"], ["void: [{"]),
     ],

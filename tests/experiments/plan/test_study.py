@@ -270,3 +270,25 @@ def test_a_bad_command_line_is_refused(overrides: list[str], words: list[str], s
 def test_a_file_that_is_no_study_is_refused(text: str, desk: Desk) -> None:
     with pytest.raises(LavitError):
         desk.plan(text)
+
+
+def test_named_interactions_reach_the_report(desk: Desk) -> None:
+    plan = desk.plan(changed(interactions=[["regime", "llm"]]))
+    assert plan.study_document()["interactions"] == [["regime", "llm"]]
+    assert "interactions" not in desk.plan(GOOD).study_document()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("llm", "is not a list of pairs"),
+        ([["llm"]], "is not a pair of axes"),
+        ([["llm", "regim"]], "there is no axis 'regim'"),
+        ([["llm", "llm"]], "two different axes"),
+        ([["llm", "regime"], ["regime", "llm"]], "named twice"),
+    ],
+)
+def test_interactions_of_other_shape_are_refused(value: Any, words: str, desk: Desk) -> None:
+    with pytest.raises(LavitError, match=words) as caught:
+        desk.read(changed(interactions=value))
+    assert "interactions" in str(caught.value)
