@@ -85,7 +85,7 @@ def tiny_arm():
     with torch.no_grad():  # an untrained head is indifferent: give it opinions
         for part in model.head.parameters():
             part.normal_()
-    return Arm(model.eval(), text, SimpleNamespace(), Cells(), pixels)
+    return Arm(model.eval(), text, SimpleNamespace(image_size=8), Cells(), pixels)
 
 
 class Logged:
