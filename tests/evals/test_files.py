@@ -43,7 +43,7 @@ def test_datasets_and_the_corpus_stand_in_one_suite(root: Path, tmp_path: Path) 
     assert {"coco/CIDEr", "coco/CIDEr@vision_off", "coco/CIDEr@shuffled"} <= set(result.metrics)
     assert {f"nocaps/CIDEr.{domain}-domain" for domain in ("in", "near", "out")} <= set(result.metrics)
     assert {record.kind for record in result.records if record.benchmark == "nocaps"} >= {"in-domain", "out-domain"}
-    assert (tmp_path / "out" / "images" / "391900.png").is_file()
+    assert (tmp_path / "out" / "images" / "coco--391900.png").is_file()
 
 
 def test_a_checkpoint_without_a_corpus_is_evaluated_on_datasets(root: Path, tmp_path: Path) -> None:
