@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lavit.errors import LavitError
-from lavit.model.token_model import TokenModel, left_mask
+from lavit.model.padding import pad_left
+from lavit.model.token_model import TokenModel
 from lavit.sequences import Sequence as Row
 
 DEFAULT_LENGTH = 2048
@@ -60,8 +61,8 @@ class CausalModel(TokenModel):
 
     def generation_inputs(self, rows: list[Row], visual: Any) -> dict[str, Tensor]:
         """See the base class."""
-        ids_BT = pad_sequence([torch.tensor(row.ids[::-1]) for row in rows], batch_first=True).flip(1)
-        return {"input_ids": ids_BT.to(self.llm.device), "attention_mask": left_mask(rows).to(self.llm.device)}
+        ids_BT, real_BT = pad_left([torch.tensor(row.ids) for row in rows])
+        return {"input_ids": ids_BT.to(self.llm.device), "attention_mask": real_BT.long().to(self.llm.device)}
 
 
 def load_causal(

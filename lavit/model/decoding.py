@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, LlamaForCausalLM
 
 from lavit.errors import LavitError
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT
+from lavit.model.padding import pad_left
 from lavit.model.sampling import draw, forbid, guide
 from lavit.model.text_settings import TextSettings
 from lavit.model.text_writer import Prompts, write_ids
@@ -30,17 +30,14 @@ class Decoder:
 
     def __init__(self, model: LaVIT, prompts: list[Sequence], store: VisualStore | None):
         self.model = model
-        rows = embed_prompts(model, prompts, store)
-        lengths = torch.tensor([len(row) for row in rows])
-        x_BTW = pad_sequence([row.flip(0) for row in rows], batch_first=True).flip(1)
-        width = x_BTW.shape[1]
-        self.mask_BT = (torch.arange(width) >= (width - lengths)[:, None]).long().to(x_BTW.device)
+        x_BTW, real_BT = pad_left(embed_prompts(model, prompts, store))
+        self.mask_BT = real_BT.long()
         self.cache = DynamicCache(config=model.llm.config)
         positions = (self.mask_BT.cumsum(-1) - 1).clamp_min(0)
         # Rows of equal length need no mask, which lets the attention kernel use its causal fast path.
-        mask = None if bool((lengths == width).all()) else self.mask_BT
+        mask = None if bool(real_BT.all()) else self.mask_BT
         self.hidden_BW = self._forward(x_BTW, mask, positions)
-        self.position_B = lengths.to(x_BTW.device)
+        self.position_B = real_BT.sum(1)
         self.padded = mask is not None
 
     def _forward(self, x_BTW: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:

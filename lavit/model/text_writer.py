@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM
 
+from lavit.model.padding import pad_left
 from lavit.model.slot_cache import SlotCache
 from lavit.model.text_search import BeamSearch, Greedy, Search
 from lavit.model.text_settings import TextSettings
@@ -134,10 +134,8 @@ class Reader:
 
     def read(self, blocks: list[Tensor]) -> Tensor:
         """Read a block [L, W] a row, and give the hidden state at its end [B, W]."""
-        x_BLW = pad_sequence([block.flip(0) for block in blocks], batch_first=True).flip(1)
-        lengths_B1 = torch.tensor([[len(block)] for block in blocks], device=x_BLW.device)
+        x_BLW, real_BL = pad_left(blocks)
         new = x_BLW.shape[1]
-        real_BL = torch.arange(new, device=x_BLW.device) >= new - lengths_B1
         self.seen_BS = torch.cat([self.seen_BS, real_BL], 1)
         slots = self.seen_BS.shape[1]
         positions_BL = (self.seen_BS.cumsum(1) - 1).clamp_min(0)[:, -new:]

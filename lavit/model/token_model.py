@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM
 
 from lavit.errors import LavitError
 from lavit.language import TextTokenizer
+from lavit.model.padding import pad_left
 from lavit.sequences import Sequence as Row
 from lavit.sequences import collate
 
@@ -111,8 +111,8 @@ class TextModel(TokenModel):
 
     def generation_inputs(self, rows: list[Row], visual: Any) -> dict[str, Tensor]:
         """See the base class."""
-        ids_BT = pad_sequence([torch.tensor(row.ids[::-1]) for row in rows], batch_first=True).flip(1)
-        return {"input_ids": ids_BT.to(self.llm.device), "attention_mask": left_mask(rows).to(self.llm.device)}
+        ids_BT, real_BT = pad_left([torch.tensor(row.ids) for row in rows])
+        return {"input_ids": ids_BT.to(self.llm.device), "attention_mask": real_BT.long().to(self.llm.device)}
 
 
 class ArmModel(TextModel):
@@ -141,13 +141,5 @@ class ArmModel(TextModel):
         from lavit.model.decoding import embed_prompts
 
         store = visual.store if visual is not None else None
-        embeds = [row.flip(0) for row in embed_prompts(self.arm.model, rows, store)]
-        embeds_BTW = pad_sequence(embeds, batch_first=True).flip(1)
-        return {"inputs_embeds": embeds_BTW, "attention_mask": left_mask(rows).to(embeds_BTW.device)}
-
-
-def left_mask(rows: list[Row]) -> Tensor:
-    """1 where a row has a position, 0 at the padding on its left [B, T]."""
-    lengths = torch.tensor([len(row.ids) for row in rows])
-    width = int(lengths.max())
-    return (torch.arange(width) >= (width - lengths)[:, None]).long()
+        embeds_BTW, real_BT = pad_left(embed_prompts(self.arm.model, rows, store))
+        return {"inputs_embeds": embeds_BTW, "attention_mask": real_BT.long()}

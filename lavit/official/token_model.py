@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lavit.model.token_model import TokenModel, left_mask
+from lavit.model.padding import pad_left
+from lavit.model.token_model import TokenModel
 from lavit.official import encoded
 from lavit.official.understanding import EOS
 from lavit.sequences import Sequence as Row
@@ -67,9 +68,8 @@ class ReleasedTokens(TokenModel):
 
     def generation_inputs(self, rows: list[Row], visual: Any) -> dict[str, Tensor]:
         """See the base class."""
-        embeds = [self._embed(row, visual).flip(0) for row in rows]
-        embeds_BTW = pad_sequence(embeds, batch_first=True).flip(1)
-        return {"inputs_embeds": embeds_BTW, "attention_mask": left_mask(rows).to(embeds_BTW.device)}
+        embeds_BTW, real_BT = pad_left([self._embed(row, visual) for row in rows])
+        return {"inputs_embeds": embeds_BTW, "attention_mask": real_BT.long()}
 
     def _embed(self, row: Row, visual: Any) -> Tensor:
         """Input embeddings [T, W] of a row."""
