@@ -181,6 +181,10 @@ class Benchmark(ABC):
             )
         return corpus
 
+    def files_fingerprint(self, root: Path | None) -> str:
+        """A hash over the files of its own that it reads; "" where it reads none."""
+        return ""
+
     def examples(self, corpus: Examples) -> Indices:
         """Corpus indices in evaluation order: the same for every arm and seed."""
         chosen = choose_examples(corpus.size(self.split), self.count)

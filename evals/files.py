@@ -29,8 +29,14 @@ def benchmarks_with_files(suite: Mapping[str, Any]) -> list[FromFiles]:
     Raises:
         LavitError: an entry that cannot be built.
     """
-    built = [build(entry, name=str(name)) for name, entry in (suite.get("benchmarks") or {}).items() if entry]
-    for benchmark in (found := [each for each in built if isinstance(each, FromFiles)]):
+    return [each for each in _built(suite) if isinstance(each, FromFiles)]
+
+
+def _built(suite: Mapping[str, Any]) -> list[Benchmark]:
+    """The benchmarks of a suite or of a part of one; a suite of none is no error here."""
+    entries = suite.get("benchmarks") or {}
+    found: list[Benchmark] = [build(entry, name=str(name)) for name, entry in entries.items() if entry]
+    for benchmark in found:
         benchmark.skip_missing(suite.get("missing"))
     return found
 
@@ -50,25 +56,14 @@ def files_fingerprint(suite: Mapping[str, Any], root: Path | None) -> str:
             if not benchmark.skips_missing:
                 raise EvaluationError(lack, benchmark.dataset.how_to_get())
             return "missing"
-        assert root is not None
         return benchmark.files_fingerprint(root)
 
-    benchmarks = benchmarks_with_files(suite)
-    found = dict(zip([each.name for each in benchmarks], all_or_all_errors(benchmarks, of_one), strict=True))
-    found |= {name: own for name, benchmark in _others(suite).items() if (own := benchmark.files_fingerprint(root))}
+    built = _built(suite)
+    datasets = [each for each in built if isinstance(each, FromFiles)]
+    found = dict(zip([each.name for each in datasets], all_or_all_errors(datasets, of_one), strict=True))
+    others = (each for each in built if not isinstance(each, FromFiles))
+    found |= {each.name: own for each in others if (own := each.files_fingerprint(root))}
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest() if found else ""
-
-
-def _others(suite: Mapping[str, Any]) -> dict[str, Any]:
-    """Benchmarks whose files are no dataset's, but a user's own: texts, tasks."""
-    built = {
-        str(name): build(entry, name=str(name)) for name, entry in (suite.get("benchmarks") or {}).items() if entry
-    }
-    return {
-        name: benchmark
-        for name, benchmark in built.items()
-        if not isinstance(benchmark, FromFiles) and hasattr(benchmark, "files_fingerprint")
-    }
 
 
 def check_files(suite: Mapping[str, Any], root: Path | None) -> list[str]:

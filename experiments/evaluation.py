@@ -34,10 +34,7 @@ def run_evaluation(request: EvalRequest, out: Path) -> bool:
     Raises:
         LavitError: ``out`` holds another evaluation, or data, a dataset or a setting is not as it should be.
     """
-    from evals.files import files_fingerprint
-
-    files = files_fingerprint(request.suite, request.root)
-    identity = json.loads(json.dumps({**request.identity(), "files": files}))
+    identity = json.loads(json.dumps(request.identity()))
     held = read_json(out / EVAL)
     if held is not None and held["identity"] != identity:
         told = ", ".join(_differences(held["identity"], identity)) or "its settings"

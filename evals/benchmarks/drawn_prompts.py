@@ -56,7 +56,7 @@ class DrawnPrompts(FromFiles, TextToImage):
         """Without what only a judge in feature space has."""
         return {name: value for name, value in super().settings().items() if name != "top"}
 
-    def files_fingerprint(self, root: Path) -> str:
+    def files_fingerprint(self, root: Path | None) -> str:
         """Over the prompts, and the weights that judge the drawings."""
         judges = {name: part for name, part in self.settings().items() if name in JUDGES}
         return hashlib.sha256(f"{super().files_fingerprint(root)}{json.dumps(judges)}".encode()).hexdigest()

@@ -72,8 +72,9 @@ class FromFiles(Benchmark):
         lack = next(filter(None, lacks), "")
         return f"{self.dataset.title}: {lack}" if lack else ""
 
-    def files_fingerprint(self, root: Path) -> str:
-        """A hash over all annotation files that a result depends on."""
+    def files_fingerprint(self, root: Path | None) -> str:
+        """A hash over all annotation files that a result depends on; they are there, see :meth:`lacking`."""
+        assert root is not None
         parts = [
             self.dataset.fingerprint(root, split) for split in self._splits() if split in self.dataset.known_splits
         ]

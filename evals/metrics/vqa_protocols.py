@@ -43,7 +43,7 @@ _CONTRACTIONS = """
     what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've
     wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """.split()  # noqa: SIM905
-_MENDED = {
+MENDED = {
     word[:place] + word[place + 1 :]: word
     for word in _CONTRACTIONS
     for place, letter in enumerate(word)
@@ -55,7 +55,7 @@ _MENDED_VIZWIZ = {
     (wrong if right in _STRAIGHT or wrong in ("couldn'tve", "hadn'tve") else wrong.replace("'", "’")): (
         right if right in _STRAIGHT else right.replace("'", "’")
     )
-    for wrong, right in _MENDED.items()
+    for wrong, right in MENDED.items()
 }
 """VizWiz's table was saved with typographic apostrophes nearly everywhere, so that "dont" becomes "don’t"."""
 
@@ -73,7 +73,7 @@ def strip_punctuation(text: str) -> str:
     return _PERIOD.sub("", result, count=_PERIODS)
 
 
-def normalise_words(text: str, mended: Mapping[str, str] = _MENDED) -> str:
+def normalise_words(text: str, mended: Mapping[str, str] = MENDED) -> str:
     """Lower case, number words as digits, no articles, apostrophes put back by ``mended``, single blanks."""
     words = [_NUMBERS.get(word, word) for word in text.lower().split()]
     return " ".join(mended.get(word, word) for word in words if word not in _ARTICLES)
@@ -103,7 +103,13 @@ def normalise_vizwiz(text: str) -> str:
     return normalise_words(strip_punctuation(one_line(text)), _MENDED_VIZWIZ)
 
 
-def _leave_one_out(prediction: str, answers: Sequence[str]) -> float:
+def leave_one_out(prediction: str, answers: Sequence[str]) -> float:
+    """The mean, over leaving each person out in turn, of min(1, matches among the others / 3): 0 to 1.
+
+    Args:
+        prediction: in the form in which it is compared.
+        answers: the people's, likewise.
+    """
     same = [answer == prediction for answer in answers]
     matches = sum(same)
     return sum(min(1.0, (matches - own) / 3) for own in same) / len(same)
@@ -114,17 +120,17 @@ def official(prediction: str, answers: Sequence[str]) -> float:
     answers, prediction = [one_line(answer) for answer in answers], one_line(prediction)
     if len(set(answers)) > 1:
         answers, prediction = [normalise_official(answer) for answer in answers], normalise_official(prediction)
-    return _leave_one_out(prediction, answers)
+    return leave_one_out(prediction, answers)
 
 
 def evalai(prediction: str, answers: Sequence[str]) -> float:
     """Accuracy 0-1 by the TextVQA evaluator (M4C) and the EvalAI servers."""
-    return _leave_one_out(normalise_evalai(prediction), [normalise_evalai(answer) for answer in answers])
+    return leave_one_out(normalise_evalai(prediction), [normalise_evalai(answer) for answer in answers])
 
 
 def vizwiz(prediction: str, answers: Sequence[str]) -> float:
     """Accuracy 0-1 by the VizWiz challenge's code: the people's answers are not normalised."""
-    return _leave_one_out(normalise_vizwiz(prediction), answers)
+    return leave_one_out(normalise_vizwiz(prediction), answers)
 
 
 def aokvqa(prediction: str, answers: Sequence[str]) -> float:
