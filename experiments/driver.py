@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.dataset_files import check_dataset_files
 from experiments.display import first_line, watcher
@@ -23,6 +24,9 @@ from experiments.launch import JobId, Outcome, check_store, run_graph
 from experiments.plan import Plan, Run, StageJob
 from experiments.pool import HerePool, Pool
 from experiments.store import LOG, TRACEBACK, Store
+
+if TYPE_CHECKING:
+    from reports.report import ReportSummary
 
 
 @dataclass
@@ -193,11 +197,16 @@ def show_report(plan: Plan, folder: Path, out: Path | None = None) -> bool:
         )
         return False
     (folder / "report-error.txt").unlink(missing_ok=True)
+    tell_report(summary)
+    return True
+
+
+def tell_report(summary: ReportSummary) -> None:
+    """Print a report's table, what it found and where it lies."""
     print(f"\n{summary.console_table.rstrip()}")
     for finding in summary.findings:
         print(f"  {finding}")
     print(f"\nreport     {summary.html}")
-    return True
 
 
 def runs_override(plan: Plan) -> list[str]:

@@ -48,6 +48,11 @@ class Effect:
     unequal: tuple[str, ...] = ()
 
     @property
+    def label(self) -> str:
+        """`llm=frozen`, of an arm and of a level alike."""
+        return self.subject if self.kind == "arm" else f"{self.axis}={self.subject}"
+
+    @property
     def name(self) -> str:
         """`llm=frozen`, or `tokens: pooled instead of dynamic` for a main effect."""
         if self.kind == "interaction":
@@ -128,7 +133,7 @@ def spread_ratio(means_AS: np.ndarray, arm: int) -> float:
 
 
 def outlying_arms(cube: Cube, ratios: Mapping[str, float]) -> tuple[str, ...]:
-    """Of the arms that :func:`unequal_arms` flags, those that chance does not explain: they do not enter the pool.
+    """Of the arms that spread unlike the others, those that chance does not explain: they do not enter the pool.
 
     A flag alone is no reason to leave an arm out: among a dozen equal arms some spread further than the rest, and a
     pool without them is too small (family-wise error of 7 % instead of 5 % with two seeds, in simulation). So the
@@ -144,10 +149,23 @@ def outlying_arms(cube: Cube, ratios: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def unequal_arms(cube: Cube) -> dict[str, float]:
-    """Arms whose seeds spread more than `UNEQUAL` times as far as the other arms', with the ratio."""
+@dataclass(frozen=True)
+class Spread:
+    """How the seeds of a measure's arms spread.
+
+    unequal: arms whose seeds spread more than `UNEQUAL` times as far as the other arms', with the ratio.
+    outlying: those of them that do not enter the pool, see `outlying_arms`.
+    """
+
+    unequal: dict[str, float]
+    outlying: tuple[str, ...]
+
+
+def spread_of(cube: Cube) -> Spread:
+    """Look at the arms of a measure, once for all its comparisons."""
     ratios = {arm: spread_ratio(cube.means_AS, i) for i, arm in enumerate(cube.arms)}
-    return {arm: r for arm, r in ratios.items() if math.isfinite(r) and r > UNEQUAL}
+    unequal = {arm: r for arm, r in ratios.items() if math.isfinite(r) and r > UNEQUAL}
+    return Spread(unequal, outlying_arms(cube, unequal))
 
 
 def compute_effects(study: Study, scores: Scores, lower: Collection[str] = ()) -> Effects:
@@ -169,13 +187,14 @@ def compute_effects(study: Study, scores: Scores, lower: Collection[str] = ()) -
         cube = scores.cube(measure)
         if cube is None:
             continue
-        unequal[measure] = unequal_arms(cube)
-        arms = arm_effects(study, measure, cube, unequal[measure])
+        spread = spread_of(cube)
+        unequal[measure] = spread.unequal
+        arms = arm_effects(study, measure, cube, spread)
         judge([e for e in arms if e.subject in study.family], "holm")
         rest = [replace(e, family="exploratory") for e in arms if e.subject not in study.family]
         exploratory.setdefault((measure.benchmark, "arms outside the family"), []).extend(rest)
-        judge(_main_effects(study, measure, cube, unequal[measure]), "holm")
-        named, others = _interactions(study, measure, cube, unequal[measure])
+        judge(_main_effects(study, measure, cube, spread), "holm")
+        named, others = _interactions(study, measure, cube, spread)
         judge(named, "holm")
         exploratory.setdefault((measure.benchmark, "interactions"), []).extend(others)
         for kind, sides in _side_measures(scores, measure).items():
@@ -183,9 +202,10 @@ def compute_effects(study: Study, scores: Scores, lower: Collection[str] = ()) -
                 side_cube = scores.cube(side)
                 if side_cube is None or not _varies(side_cube):
                     continue
-                unequal[side] = unequal_arms(side_cube)
+                side_spread = spread_of(side_cube)
+                unequal[side] = side_spread.unequal
                 for make in (arm_effects, _main_effects):
-                    more = [replace(e, family="exploratory") for e in make(study, side, side_cube, unequal[side])]
+                    more = [replace(e, family="exploratory") for e in make(study, side, side_cube, side_spread)]
                     exploratory.setdefault((measure.benchmark, kind, make.__name__), []).extend(more)
     for group in exploratory.values():
         judge(group, "fdr_bh")
@@ -213,20 +233,20 @@ def _side_measures(scores: Scores, measure: Measure) -> dict[str, list[Measure]]
     }
 
 
-def arm_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]) -> list[Effect]:
-    """Every arm against the default, uncorrected; ``unequal``: from :func:`unequal_arms`."""
+def arm_effects(study: Study, measure: Measure, cube: Cube, spread: Spread) -> list[Effect]:
+    """Every arm against the default, uncorrected; ``spread``: from :func:`spread_of`."""
     return [
-        _effect("arm", measure, cube, {arm: 1.0, study.default: -1.0}, unequal, arm, study.default)
+        _effect("arm", measure, cube, {arm: 1.0, study.default: -1.0}, spread, arm, study.default)
         for arm in study.others
     ]
 
 
-def _main_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]) -> list[Effect]:
+def _main_effects(study: Study, measure: Measure, cube: Cube, spread: Spread) -> list[Effect]:
     found = []
     for axis, levels in study.axes.items():
         for level in levels[1:]:
             if study.extra.get("model"):
-                found.append(_fitted_effect(study, measure, cube, unequal, axis, level))
+                found.append(_fitted_effect(study, measure, cube, spread, axis, level))
                 continue
             pairs = matched_pairs(study, axis, level)
             # A pair counts where this measure exists for both (an arm without images has no text-to-image
@@ -236,7 +256,7 @@ def _main_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str,
             for arm, other in usable:
                 weights[arm] = weights.get(arm, 0.0) + 1 / len(usable)
                 weights[other] = weights.get(other, 0.0) - 1 / len(usable)
-            effect = _effect("main_effect", measure, cube, weights, unequal, level, levels[0])
+            effect = _effect("main_effect", measure, cube, weights, spread, level, levels[0])
             if not usable:
                 reason = "no two arms differ in this axis only" if not pairs else "an arm of every pair has no score"
                 effect = replace(effect, contrast=Contrast(reason=reason))
@@ -244,25 +264,21 @@ def _main_effects(study: Study, measure: Measure, cube: Cube, unequal: dict[str,
     return found
 
 
-def _interactions(
-    study: Study, measure: Measure, cube: Cube, unequal: dict[str, float]
-) -> tuple[list[Effect], list[Effect]]:
+def _interactions(study: Study, measure: Measure, cube: Cube, spread: Spread) -> tuple[list[Effect], list[Effect]]:
     """Two-way interactions: those of the axes that the study names (`interactions: [[a, b]]`), and the others."""
     named: list[Effect] = []
     others: list[Effect] = []
     declared = {frozenset(map(str, pair)) for pair in study.extra.get("interactions") or []}
     for found in interactions(study, cube):
         subject, against, axis = ("*".join(names) for names in (found.levels, found.against, found.axes))
-        effect = _effect("interaction", measure, cube, found.weights, unequal, subject, against)
+        effect = _effect("interaction", measure, cube, found.weights, spread, subject, against)
         own = frozenset(found.axes) in declared
         effect = replace(effect, axis=axis, quadruples=found.quadruples)
         (named if own else others).append(replace(effect, family="interactions" if own else "exploratory"))
     return named, others
 
 
-def _fitted_effect(
-    study: Study, measure: Measure, cube: Cube, unequal: dict[str, float], axis: str, level: str
-) -> Effect:
+def _fitted_effect(study: Study, measure: Measure, cube: Cube, spread: Spread, axis: str, level: str) -> Effect:
     """A main effect of a fraction: least squares under the model that the study names, over the arms with a score."""
     first = study.axes[axis][0]
     terms = [str(term) for term in study.extra["model"]]
@@ -270,7 +286,7 @@ def _fitted_effect(
     rows = [{a: study.arms[arm].get(a) or study.reference(a) for a in study.axes} for arm in usable]
     fitted = main_weights(study.axes, rows, terms, axis, level, first) if usable else None
     weights = dict(zip(usable, fitted, strict=True)) if fitted is not None else {}
-    effect = _effect("main_effect", measure, cube, weights, unequal, level, first)
+    effect = _effect("main_effect", measure, cube, weights, spread, level, first)
     if fitted is None:
         effect = replace(effect, contrast=Contrast(reason="the arms that have a score do not tell it apart"))
     sides = tuple(tuple(a for a in weights if study.arms[a].get(axis) == side) for side in (level, first))
@@ -282,12 +298,12 @@ def _effect(
     measure: Measure,
     cube: Cube,
     weights: dict[str, float],
-    unequal: dict[str, float],
+    spread: Spread,
     subject: str,
     against: str,
 ) -> Effect:
-    odd = tuple(arm for arm in weights if arm in unequal)
-    found = contrast(cube, weights, pooled=not odd, exclude=outlying_arms(cube, unequal))
+    odd = tuple(arm for arm in weights if arm in spread.unequal)
+    found = contrast(cube, weights, pooled=not odd, exclude=spread.outlying)
     return Effect(kind, measure, subject, against, found, unequal=odd)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import LavitError, did_you_mean
+from reports.render.latex import as_label
 
 _TABLE = re.compile(r"\\begin\{table\*?\}.*?\\end\{table\*?\}", re.DOTALL)
 _LABEL = re.compile(r"\\label\{(tab:[^}]+)\}")
@@ -63,17 +64,13 @@ def study_of(label: str, studies: Iterable[str]) -> str:
         LavitError: none of them.
     """
     known = sorted(studies, key=len, reverse=True)
-    found = next((name for name in known if label.startswith(f"tab:{_as_label(name)}-")), None)
+    found = next((name for name in known if label.startswith(f"tab:{as_label(name)}-")), None)
     if found is None:
         asked = label.removeprefix("tab:").rsplit("-", 1)[0]
         raise LavitError(
             f"the table {label} is of no study that has results here", did_you_mean(asked, known) or "run it first"
         )
     return found
-
-
-def _as_label(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9:.-]+", "-", name)
 
 
 def check(committed: dict[str, str], study_dir: Path, declarations: Path | None = None) -> list[Stale]:

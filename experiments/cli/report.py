@@ -48,6 +48,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _from_records(records: Path, out: Path, overrides: list[str]) -> int:
     """Report on a folder of records, wherever they were made."""
+    from experiments.driver import tell_report
     from experiments.errors import LavitError
     from reports import build
 
@@ -56,44 +57,43 @@ def _from_records(records: Path, out: Path, overrides: list[str]) -> int:
             f"--records takes its study from {records / 'study.yaml'}: '{overrides[0]}' would change nothing",
             "leave it out, or report on a study of this project without --records",
         )
-    summary = build(records, out)
-    print(summary.console_table)
-    for sentence in summary.findings:
-        print(f"- {sentence}")
-    print(f"\nreport     {summary.html}")
+    tell_report(build(records, out))
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
     """Make the tables of LaTeX files again, and say which no longer follow from their runs."""
-    from experiments.cli.studies import planned
-    from experiments.collect import collect
-    from reports.stale import check, study_of, tables_in
-    from reports.study import read_study
+    from reports.stale import check, tables_in
 
     status = 0
     for file in map(Path, arguments.check):
-        tables = tables_in(file)
-        if arguments.records:
-            folders = {Path(arguments.records): tables}
-        else:
-            folders = {}
-            plans = {}
-            for label, environment in tables.items():
-                name = study_of(label, _studies(arguments.overrides))
-                if name not in plans:
-                    own = [f"study={name}", *(o for o in arguments.overrides if not o.startswith("study="))]
-                    plans[name] = collect(planned(argparse.Namespace(overrides=own, conf=arguments.conf), count=False))
-                folders.setdefault(plans[name], {})[label] = environment
-        for folder, own_tables in folders.items():
-            read_study(folder / "study.yaml")
-            stale = {found.label: found for found in check(own_tables, folder)}
-            for label in own_tables:
+        for folder, tables in _by_study(tables_in(file), arguments).items():
+            stale = {found.label: found for found in check(tables, folder)}
+            for label in tables:
                 print(f"{file}: {label}: {'no longer follows from its runs' if label in stale else 'up to date'}")
                 for line in stale[label].changes if label in stale else ():
                     print(f"  {line}")
             status = 1 if stale else status
     return status
+
+
+def _by_study(tables: dict[str, str], arguments: argparse.Namespace) -> dict[Path, dict[str, str]]:
+    """Folder of a study, brought up to date -> those of the tables that are its own."""
+    from experiments.cli.studies import planned
+    from experiments.collect import collect
+    from reports.stale import study_of
+
+    if arguments.records:
+        return {Path(arguments.records): tables}
+    found: dict[str, dict[str, str]] = {}
+    for label, environment in tables.items():
+        found.setdefault(study_of(label, _studies(arguments.overrides)), {})[label] = environment
+    further = [o for o in arguments.overrides if not o.startswith("study=")]
+    folders = {}
+    for name, own in found.items():
+        asked = argparse.Namespace(overrides=[f"study={name}", *further], conf=arguments.conf)
+        folders[collect(planned(asked, count=False))] = own
+    return folders
 
 
 def _studies(overrides: list[str]) -> list[str]:

@@ -81,7 +81,7 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
 
 def _label(effect: Effect) -> str:
     pairs = f" ({len(effect.pairs)} pairs)" if len(effect.pairs) > 1 else ""
-    return (effect.subject if effect.kind == "arm" else f"{effect.axis}={effect.subject}") + pairs
+    return effect.label + pairs
 
 
 def _datum(effect: Effect, name: str) -> dict[str, object]:

@@ -25,7 +25,7 @@ def draw_variance(results: Results, folder: Path) -> Figure | None:
     if not measures:
         return None
     rows = results.effects.shown(measures[0])
-    labels = [e.subject if e.kind == "arm" else f"{e.axis}={e.subject}" for e in rows]
+    labels = [effect.label for effect in rows]
     data = []
     with drawing(NAME) as pyplot:
         size = (TEXT_WIDTH, 0.26 * len(rows) + 1.0)

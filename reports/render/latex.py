@@ -90,13 +90,14 @@ def render_latex(table: Table, label: str | None = None) -> str:
     return (
         f"% {plain(table.title)}: made by lavit report; edit the study or preamble.tex, not this file.\n"
         "\\begin{table*}[t]\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
-        f"\\caption{{{escape(table.caption)}}}\n\\label{{{_label(label)}}}\n"
+        f"\\caption{{{escape(table.caption)}}}\n\\label{{{as_label(label)}}}\n"
         + "\n\\par\\vspace{4pt}\n".join(bodies)
         + f"\n{notes}\\end{{table*}}\n"
     )
 
 
-def _label(text: str) -> str:
+def as_label(text: str) -> str:
+    """A table's name as its LaTeX label."""
     return re.sub(r"[^A-Za-z0-9:.-]+", "-", text)
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from reports.contrast import contrast
-from reports.effects import arm_effects, correct, unequal_arms
+from reports.effects import arm_effects, correct, spread_of
 from reports.measure import Cube, Measure, build_cube
 from reports.study import Study
 
@@ -88,7 +88,7 @@ def findings(cube: Cube) -> list[bool]:
     """For each arm against the default, whether the report would call it."""
     arms = {arm: {} for arm in cube.arms}
     study = Study("null", "", "arms", {}, arms, cube.arms[0], "task/score", cube.arms[1:], None, cube.seeds)
-    return [e.contrast.significant for e in correct(arm_effects(study, MEASURE, cube, unequal_arms(cube)), "holm")]
+    return [e.contrast.significant for e in correct(arm_effects(study, MEASURE, cube, spread_of(cube)), "holm")]
 
 
 def family_wise_error(kind: str, seeds: int, spread: float, replicates: int) -> float:
