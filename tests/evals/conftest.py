@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from caption_files import make_coco, make_flickr30k, make_nocaps
 from tiny_corpus import TinyCorpus
 
 from evals.runner import build_suite
@@ -11,6 +14,16 @@ from evals.runner import build_suite
 @pytest.fixture
 def corpus() -> TinyCorpus:
     return TinyCorpus()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data.root with every caption dataset in it; small enough to be made anew for each test, which may break it."""
+    folder = tmp_path / "data"
+    make_coco(folder)
+    make_flickr30k(folder)
+    make_nocaps(folder)
+    return folder
 
 
 @pytest.fixture

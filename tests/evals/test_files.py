@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from caption_files import make_coco, make_flickr30k, make_nocaps
 from tiny_corpus import Blind, TinyCorpus
 
 from evals.errors import EvaluationError
@@ -21,15 +20,6 @@ ENTRIES = {
     "flickr30k": {"_target_": "evals.benchmarks.flickr30k.Flickr30k"},
     "caption": {"_target_": "evals.benchmarks.caption.Captioning", "count": 5},
 }
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    make_coco(folder)
-    make_flickr30k(folder)
-    make_nocaps(folder)
-    return folder
 
 
 def suite(missing: str | None = None, **changes: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_arm import BUILDER, TEXTS
-from transformers import GenerationConfig
+from written_alone import written_alone
 
 from lavit.errors import LavitError
 from lavit.model.decoding import common_beginnings, embed_prompts, generate_text, greedy_text
@@ -18,20 +18,8 @@ SETTINGS = pytest.mark.parametrize("settings", [TextSettings(max_new=7), BEAMS],
 
 def alone(arm: Arm, prompt: Sequence, store: VisualStore | None, settings: TextSettings) -> str:
     """The reference: transformers, one prompt."""
-    eos = arm.builder.text.eos
-    config = GenerationConfig(
-        num_beams=settings.beams,
-        min_new_tokens=settings.min_new,
-        max_new_tokens=settings.max_new,
-        eos_token_id=eos,
-        pad_token_id=eos,
-        do_sample=False,
-    )
-    with torch.no_grad():
-        row = embed_prompts(arm.model, [prompt], store)[0]
-        mask = torch.ones(1, len(row), dtype=torch.long)
-        ids = arm.model.llm.generate(inputs_embeds=row[None], attention_mask=mask, generation_config=config)[0].tolist()
-    return arm.builder.text.decode(ids[: ids.index(eos)] if eos in ids else ids)
+    row = embed_prompts(arm.model, [prompt], store)[0]
+    return arm.builder.text.decode(written_alone(arm.model.llm, row, settings, arm.builder.text.eos))
 
 
 @SETTINGS

@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LogitsProcessor, LogitsProcessorList
+from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor
+from written_alone import written_alone
 
 from lavit.errors import LavitError
 from lavit.model import text_writer
@@ -41,23 +42,7 @@ def alone(
     llm: LlamaForCausalLM, row: torch.Tensor, text: TextSettings, eos: int, first: int | None = None
 ) -> list[int]:
     """The reference: transformers, one prompt, no padding."""
-    search = {"length_penalty": text.length_penalty, "early_stopping": text.early_stopping} if text.beams > 1 else {}
-    config = GenerationConfig(
-        num_beams=text.beams,
-        min_new_tokens=text.min_new,
-        max_new_tokens=text.max_new,
-        eos_token_id=eos,
-        pad_token_id=eos,
-        do_sample=False,
-        **search,
-    )
-    ids = llm.generate(
-        inputs_embeds=row[None],
-        attention_mask=torch.ones(1, len(row), dtype=torch.long),
-        generation_config=config,
-        logits_processor=LogitsProcessorList([Forbid(first)] if first else []),
-    )[0].tolist()
-    return ids[: ids.index(eos)] if eos in ids else ids
+    return written_alone(llm, row, text, eos, *([Forbid(first)] if first else []))
 
 
 def random_prompts(seed: int, rows: int = 5) -> Prompts:
