@@ -68,7 +68,8 @@ class InspectedTokenizer:
         """Reconstruction, tokens, and what label head and pixel decoder make of decoded and of true features.
 
         ``cosine`` [B, N], ``kept`` [B], ``images`` uint8 [B, H, W, 3] and ``images_undecoded``; ``codes`` a list where
-        there is a codebook; ``labels`` and ``labels_undecoded`` bool [B, N, L] where there is a label head.
+        there is a codebook; ``places`` a list where tokens are patches; ``labels`` and ``labels_undecoded`` bool
+        [B, N, L] where there is a label head.
         """
         features_BNC = self.features(images)
         tokens = self.tokenizer.tokens(features_BNC, keys_B=image_keys(torch.as_tensor(images)))
@@ -82,6 +83,8 @@ class InspectedTokenizer:
         }
         if self.quantised:
             report["codes"] = [codes[mask] for codes, mask in zip(tokens.codes_BK, tokens.mask_BK, strict=True)]
+        if (places := self.tokenizer.patches(tokens)) is not None:
+            report["places"] = places
         if self.head is not None:
             report |= {"labels": self.head(decoded_BNC) > 0, "labels_undecoded": self.head(features_BNC) > 0}
         return report

@@ -37,8 +37,8 @@ SCHEMA = pa.schema(
         pa.field("tokens", pa.int32(), nullable=True),
     ]
 )
-"""Columns of ``records.parquet``. ``reference`` is a JSON list of strings, ``aux`` a JSON object of
-numbers."""
+"""Columns of ``records.parquet``. ``reference`` is a JSON list of strings, ``aux`` a JSON object: numbers, and
+facts that are no number."""
 
 _PART_SCHEMA = SCHEMA.append(pa.field("order", pa.int32(), nullable=False))
 
@@ -61,6 +61,8 @@ class Record:
         score: the primary score in stored units (CIDEr raw, accuracies 0-1); NaN until it is known, which
             must be so no longer when records are saved.
         aux: further numbers about this example.
+        facts: what else a report can use, as JSON: ``sums``, the counts of which a metric of the whole set is made, and
+            ``kept_at``, which patches became tokens. It stands in the column ``aux`` beside the numbers.
         tokens: visual tokens read or drawn; ``None`` where no image entered.
         order: place of the example in the evaluation; rows are sorted by it. Not saved in the merged file.
     """
@@ -77,6 +79,7 @@ class Record:
     kind: str = ""
     prompt: str = ""
     aux: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     tokens: int | None = None
     order: int = 0
 
@@ -88,7 +91,7 @@ class Record:
 def _row(record: Record) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in _PART_SCHEMA.names if name != "reference"}
     row["reference"] = json.dumps(list(record.references), ensure_ascii=False)
-    row["aux"] = json.dumps({name: float(value) for name, value in record.aux.items()})
+    row["aux"] = json.dumps({name: float(value) for name, value in record.aux.items()} | dict(record.facts))
     row["score"] = float(record.score)
     return row
 
@@ -96,7 +99,9 @@ def _row(record: Record) -> dict[str, Any]:
 def _record(row: Mapping[str, Any]) -> Record:
     values = {name: value for name, value in row.items() if name != "reference"}
     values["references"] = tuple(json.loads(row["reference"]))
-    values["aux"] = json.loads(row["aux"])
+    beside = json.loads(row["aux"])
+    values["aux"] = {name: value for name, value in beside.items() if isinstance(value, float | int)}
+    values["facts"] = {name: value for name, value in beside.items() if name not in values["aux"]}
     return Record(**values)
 
 

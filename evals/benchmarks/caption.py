@@ -125,10 +125,12 @@ class Captioning(FewShot):
                 captions = [self._clean(record.prediction) for record in group]
                 padded = captions + [None] * (len(real) - len(group))
                 scores = score_set(padded, references, (self.metric,), self.tokenizer).per_image[self.metric]
-                others = self._score_others(group).per_image
+                others = self._score_others(group)
                 for place, record in enumerate(group):
-                    aux = {**record.aux, **{name: float(values[place]) for name, values in others.items()}}
-                    finished.append(dataclasses.replace(record, score=float(scores[place]), aux=aux))
+                    aux = {**record.aux, **{name: float(row[place]) for name, row in others.per_image.items()}}
+                    sums = {name: rows[place] for name, rows in others.sums.items()}
+                    facts = {**record.facts, **({"sums": sums} if sums else {})}
+                    finished.append(dataclasses.replace(record, score=float(scores[place]), aux=aux, facts=facts))
         return finished
 
     def rescore(self, records: list[Record]) -> list[Record]:

@@ -61,7 +61,8 @@ class TokenizerFidelity(Benchmark):
 
     Beside ``cosine``: ``kept`` tokens and the corpus's measures of complexity. Over the set: ``codes_used`` and
     ``perplexity``, ``kept_min`` and ``kept_max``, and ``kept_corr_<measure>``, the correlation of kept tokens with each
-    measure of complexity. The prediction of a record is the image's codes (what was seen, for a painted image).
+    measure of complexity. The prediction of a record is the image's codes (what was seen, for a painted image). Where
+    tokens are patches, the record says which these are.
 
     Args:
         samples: how many examples to keep as painted pictures for the report.
@@ -103,7 +104,7 @@ class TokenizerFidelity(Benchmark):
         corpus = cast(Corpus, sitting.corpus)  # a tokenizer is looked at on what it was trained for
         images = corpus.images(self.split, batch.asked_B)
         report = {
-            name: value if name == "codes" else array(value)
+            name: value if name in ("codes", "places") else array(value)
             for name, value in sitting.model.tokenizer_report(images).items()
         }
         kept_B = report["kept"]
@@ -113,6 +114,7 @@ class TokenizerFidelity(Benchmark):
         for text, kept in zip(codes, kept_B, strict=False):
             if len(text.split()) != int(kept):
                 raise EvaluationError(f"The tokenizer reports {len(text.split())} codes but {int(kept)} kept tokens.")
+        kept_at = [_bitmap(array(row), report["cosine"].shape[1]) for row in report.get("places", [])]
         scores = list(self._scores(report, images, batch, sitting))
         records = []
         for row, index in enumerate(batch.asked_B):
@@ -132,7 +134,11 @@ class TokenizerFidelity(Benchmark):
             for score in scores:
                 record = _record(common, score, row)
                 if record is not None:  # every image has a ``cosine``, which carries what is true of any
-                    records.append(dataclasses.replace(record, aux=aux) if score.metric == "cosine" else record)
+                    if score.metric == "cosine":
+                        record = dataclasses.replace(
+                            record, aux=aux, facts={"kept_at": kept_at[row]} if kept_at else {}
+                        )
+                    records.append(record)
             if "images" in report and common.order < self.samples:
                 sitting.show(f"{self.name}-{common.example_id}", report["images"][row])
                 sitting.show(f"ceiling-{common.example_id}", report["images_undecoded"][row])
@@ -209,6 +215,13 @@ class TokenizerFidelity(Benchmark):
                 else:
                     metrics[metric] = value
         return metrics, missing
+
+
+def _bitmap(places_K: npt.NDArray[np.integer], patches: int) -> str:
+    """One character a patch in raster order, 1 where it became a token."""
+    kept_N = np.zeros(patches, np.int64)
+    kept_N[places_K] = 1
+    return "".join(map(str, kept_N))
 
 
 def _mean_over(values_BN: Floats, chosen_BN: npt.NDArray[np.bool_]) -> Floats:

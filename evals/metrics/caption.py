@@ -35,11 +35,14 @@ class CaptionScores:
         totals: metric → the official score of the whole set.
         per_image: metric → its score of each caption [B], NaN where there is none.
         missing: metric → why it was not computed, and what to do.
+        sums: ``BLEU`` → what each caption adds to the set's score (:func:`evals.metrics.bleu.counts`), None where there
+            is none.
     """
 
     totals: Mapping[str, float] = field(default_factory=dict)
     per_image: Mapping[str, Floats] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    sums: Mapping[str, Sequence[Sequence[int] | None]] = field(default_factory=dict)
 
 
 def choose_metrics(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -123,6 +126,7 @@ def _score(
     totals: dict[str, float] = {}
     per_image: dict[str, Floats] = {}
     missing: dict[str, str] = {}
+    sums: dict[str, list[list[int] | None]] = {}
 
     def keep(name: str, scores: Floats, total: float | None = None) -> None:
         totals[name] = float(np.mean(scores)) if total is None else total
@@ -134,6 +138,8 @@ def _score(
         for name in bleu.NAMES:
             if name in metrics:
                 keep(name, of_image[name], of_set[name])
+        counted = iter([bleu.counts(*pair) for pair in zip(said, beside, strict=True)])
+        sums["BLEU"] = [next(counted) if is_made else None for is_made in made]
     if meteor.NAME in metrics:
         _with_java(meteor.NAME, missing, lambda java: keep(*_meteor(said, beside, java)))
     if rouge.NAME in metrics:
@@ -147,7 +153,7 @@ def _score(
             _with_java(spice.NAME, missing, lambda java: keep(spice.NAME, spice.spice(said, beside, java, found)))
         else:
             missing[spice.NAME] = f"not computed: {why}"
-    return CaptionScores(totals, per_image, missing)
+    return CaptionScores(totals, per_image, missing, sums)
 
 
 def _meteor(said: list[str], beside: list[list[str]], java: str) -> tuple[str, Floats, float]:

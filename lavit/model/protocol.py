@@ -98,5 +98,8 @@ class VisionLanguageModel(Protocol):
         ...
 
     def tokenizer_report(self, images: np.ndarray) -> dict[str, Any]:
-        """Per image: ``cosine`` of reconstructed features, ``kept`` tokens, ``codes`` (a list of arrays)."""
+        """Per image: ``cosine`` of reconstructed features, ``kept`` tokens, ``codes`` (a list of arrays).
+
+        And, where tokens are patches of the image, ``places`` (a list of arrays): which, in raster order.
+        """
         ...

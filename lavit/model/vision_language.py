@@ -202,7 +202,7 @@ class Arm:
     @torch.no_grad()
     def tokenizer_report(self, images: np.ndarray) -> dict[str, Any]:
         """See the protocol; the cosine is taken patch by patch on standardised features [B, N]."""
-        cosine, kept, codes = [], [], []
+        cosine, kept, codes, places = [], [], [], []
         for first in range(0, len(images), BATCH):
             part = images[first : first + BATCH]
             tokens = self.tokenizer.encode(part)
@@ -212,7 +212,9 @@ class Arm:
             cosine.append(F.cosine_similarity((decoded - mean) / std, (truth - mean) / std, dim=-1).cpu().numpy())
             kept.append(tokens.mask_BK.sum(1).cpu().numpy())
             codes += [c[m].cpu().numpy() for c, m in zip(tokens.codes_BK, tokens.mask_BK, strict=True)]
-        return {"cosine": np.concatenate(cosine), "kept": np.concatenate(kept), "codes": codes}
+            places += [row.cpu().numpy() for row in self.tokenizer.patches(tokens) or ()]
+        report: dict[str, Any] = {"cosine": np.concatenate(cosine), "kept": np.concatenate(kept), "codes": codes}
+        return report | ({"places": places} if places else {})
 
 
 def check_image(part: Part) -> np.ndarray:

@@ -151,6 +151,15 @@ class Tokenizer(nn.Module):
             rows.pad(held.merged_RC), rows.pad(held.vectors_RD), rows.pad(codes_R), rows.pad(places_R), rows.mask_BK()
         )
 
+    def patches(self, tokens: VisualTokens) -> list[Tensor] | None:
+        """Which patches [K] of each image became tokens, in raster order.
+
+        None where a token is no patch (pooled cells), or where positions are by rank and nobody may know.
+        """
+        if not (self.decoder.uses_places and self.layout.identity):
+            return None
+        return [places[mask] for places, mask in zip(tokens.places_BK, tokens.mask_BK, strict=True)]
+
     @torch.no_grad()
     def encode(self, images_BHWC: Tensor | np.ndarray) -> VisualTokens:
         """Visual tokens of uint8 images; deterministic, at least one an image."""

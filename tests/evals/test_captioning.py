@@ -13,6 +13,7 @@ from evals.metrics.caption import score_set
 from evals.records import load_records
 from evals.runner import build_suite, evaluate
 from lavit.model.text_settings import GREEDY_CAPTION, TextSettings
+from reports.resample import corpus_bleu
 
 PLAIN = ["CIDEr", "BLEU", "ROUGE_L"]
 
@@ -51,6 +52,8 @@ def test_further_metrics_are_scores_of_records_and_official_scores_of_the_set(co
         for name, value in expected.totals.items():
             assert result.metrics[f"caption/{name}{at}"] == value
             assert [row.aux[name] for row in rows] == expected.per_image[name].tolist()
+        summed = np.array([row.facts["sums"]["BLEU"] for row in rows]).sum(0)  # the set's BLEU is made of these
+        assert corpus_bleu(summed.astype(float)) == pytest.approx(expected.totals["Bleu_4"], rel=1e-6)
     plain = evaluate(Oracle(), corpus, benchmark(controls=controls), tmp_path / "plain")
     assert [r.score for r in plain.records] == [r.score for r in result.records]
     assert all(not record.aux for record in plain.records)

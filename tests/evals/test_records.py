@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import pyarrow.parquet as pq
@@ -36,6 +37,17 @@ def test_a_part_is_read_back_as_it_was_written(tmp_path) -> None:
     assert first == RECORD
     assert math.isnan(second.score)
     assert second.tokens is None
+
+
+def test_what_is_no_number_stands_beside_the_numbers_and_comes_back(tmp_path) -> None:
+    record = dataclasses.replace(RECORD, facts={"kept_at": "0110", "sums": {"BLEU": [1, 0, 2, 3]}}, order=0)
+    save_records(tmp_path / "records.parquet", [record])
+    assert json.loads(pq.read_table(tmp_path / "records.parquet").to_pylist()[0]["aux"]) == {
+        "objects": 0.5,
+        "kept_at": "0110",
+        "sums": {"BLEU": [1, 0, 2, 3]},
+    }
+    assert load_records(tmp_path / "records.parquet") == [record]
 
 
 def test_the_merged_file_has_the_documented_columns(tmp_path) -> None:

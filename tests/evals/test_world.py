@@ -62,6 +62,7 @@ class Lookup(Oracle):
             "cosine": np.full((len(images), 16), 0.5),
             "kept": kept,
             "codes": [np.arange(n) for n in kept],
+            "places": [np.arange(n) * 2 for n in kept],
         }
 
     def _drawing(self, images):
@@ -80,7 +81,8 @@ def config():
 
 def test_who_looks_the_truth_up_gets_everything(config, tmp_path) -> None:
     corpus = lavit.data.build(config.data)
-    metrics = evaluate(Lookup(corpus), corpus, build_suite(config.suite), tmp_path).metrics
+    result = evaluate(Lookup(corpus), corpus, build_suite(config.suite), tmp_path)
+    metrics = result.metrics
     assert metrics["vqa/accuracy"] == 1
     assert metrics["vqa/majority"] < 0.8
     assert metrics["vqa/accuracy@shuffled"] < 0.5
@@ -91,3 +93,7 @@ def test_who_looks_the_truth_up_gets_everything(config, tmp_path) -> None:
     assert metrics["t2i/committed"] > 0.9
     assert metrics["tokenizer/kept_corr_objects"] == pytest.approx(1)
     assert metrics["tokenizer/cosine_objects"] == pytest.approx(0.5)
+    maps = [r.facts["kept_at"] for r in result.records if r.metric == "cosine" and r.benchmark == "tokenizer"]
+    kept = [r.aux["kept"] for r in result.records if r.metric == "cosine" and r.benchmark == "tokenizer"]
+    assert [text.count("1") for text in maps] == kept
+    assert {len(text) for text in maps} == {16}
