@@ -9,7 +9,8 @@ from pathlib import Path
 from reports.budget import at_equal_flops
 from reports.controls import Gap, ceilings, floors
 from reports.declare import Declaration, Display, read_declarations
-from reports.effects import Effects, compute_effects
+from reports.effects import Effects
+from reports.families import compute_effects
 from reports.frame import Frame
 from reports.measure import Measure, Scores
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reports.comparisons import matched_pairs
 from reports.contrast import contrast, detectable_in_se, half_width, seed_variance
-from reports.effects import matched_pairs, spread_ratio
 from reports.measure import Cube, build_cube
+from reports.spread import spread_ratio
 from reports.study import Study
 
 

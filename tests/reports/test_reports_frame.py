@@ -11,7 +11,7 @@ import yaml
 from synthetic_study import write_study
 
 from experiments.errors import LavitError
-from reports.effects import matched_pairs
+from reports.comparisons import matched_pairs
 from reports.frame import load
 from reports.results import analyse
 

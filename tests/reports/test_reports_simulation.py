@@ -11,17 +11,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from reports.comparisons import arm_effects
 from reports.contrast import contrast
-from reports.effects import arm_effects, correct, spread_of
 from reports.measure import Cube, Measure, build_cube
+from reports.spread import spread_of
 from reports.study import Study
-
-
-@pytest.fixture(autouse=True)
-def _no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """statsmodels' multipletests collects garbage at every call: 60 ms a simulated study, and nothing to find."""
-    monkeypatch.setattr("gc.collect", lambda *_: 0)
-
+from reports.verdicts import correct
 
 EXAMPLES = 200
 MEASURE = Measure("task", "score", "test")
