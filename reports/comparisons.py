@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from experiments.designs.model import main_weights
 from reports.contrast import Contrast, contrast
+from reports.cube import Cube, Measure
 from reports.effects import Effect
 from reports.interactions import interactions
-from reports.measure import Cube, Measure
 from reports.spread import Spread
 from reports.study import Study
 
@@ -108,4 +108,4 @@ def _effect(
 ) -> Effect:
     odd = tuple(arm for arm in weights if arm in spread.unequal)
     found = contrast(cube, weights, pooled=not odd, exclude=spread.outlying)
-    return Effect(kind, measure, subject, against, found, unequal=odd)
+    return Effect(kind, measure, subject, against, found, unequal=odd, weights=weights)

@@ -29,7 +29,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
-from reports.measure import Cube
+from reports.cube import Cube
 
 LEVEL = 0.95
 POWER = 0.80
@@ -67,6 +67,11 @@ class Contrast:
     p_adjusted: float = math.nan
     family_size: int = 1
     detectable: float = math.nan
+    bootstrap_low: float = (
+        math.nan
+    )  # the two-way bootstrap of `reports.resample`: a check, and no verdict is made of it
+    bootstrap_high: float = math.nan
+    replicates: int = 0
 
     @property
     def known(self) -> bool:

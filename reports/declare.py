@@ -75,7 +75,8 @@ class Declaration:
 
     def column(self, label: str) -> dict[str, Any] | None:
         """What the table declares of the score `benchmark/name`; None where it has no column of it."""
-        return next((column for column in self.columns if column.get("score") == label), None)
+        own = (column for column in self.columns if label in (column.get("score"), column.get("metric")))
+        return next(own, None)
 
     def display(self, label: str) -> Display | None:
         """How this table shows the measure `benchmark/name`; None where it has no column of it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from reports.measure import Cube
+from reports.cube import Cube
 
 
 @dataclass(frozen=True)

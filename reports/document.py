@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from reports.bootstrap import CAUTION
 from reports.discordance import discordances
 from reports.effects import Effect
 from reports.findings import warnings
@@ -29,6 +30,7 @@ def make_document(results: Results, findings: list[Finding], tables: list[Table]
             {"arm": arm, "levels": study.arms[arm], "seeds": results.frame.done(arm)} for arm in results.frame.arms
         ],
         "contrasts": [_contrast(effect) for effect in results.effects.effects],
+        "bootstrap": CAUTION,
         "mcnemar": _mcnemar(results),
         "controls": [
             {
@@ -113,7 +115,11 @@ def _contrast(effect: Effect) -> dict[str, Any]:
             "fitted": [list(side) for side in effect.fitted],
         }
     found |= {"against": effect.against, "family": effect.family, "verdict": effect.verdict}
-    return found | {"unequal_variance": list(effect.unequal)} | numbers_of(effect.contrast)
+    found |= {"unequal_variance": list(effect.unequal)} | numbers_of(effect.contrast)
+    c = effect.contrast
+    if c.replicates:
+        found |= {"bootstrap_low": c.bootstrap_low, "bootstrap_high": c.bootstrap_high, "replicates": c.replicates}
+    return found
 
 
 def _mcnemar(results: Results) -> list[dict[str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from reports.contrast import Contrast
-from reports.measure import Measure
+from reports.cube import Measure
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Effect:
     family: str = "declared"
     verdict: str = "not estimable"
     unequal: tuple[str, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict, compare=False)  # arm -> its weight in the contrast
 
     @property
     def label(self) -> str:

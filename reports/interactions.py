@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from reports.measure import Cube
+from reports.cube import Cube
 from reports.study import Study
 
 

@@ -1,4 +1,4 @@
-"""What is measured: a benchmark's score, a part of it or a slice, as an array of arm x seed x cluster.
+"""What a study's records measure: benchmarks' scores, their parts and slices, corpus metrics, and runs' metrics.
 
 Shape letters: A arms, S seeds, E examples, C clusters (images).
 """
@@ -6,87 +6,15 @@ Shape letters: A arms, S seeds, E examples, C clusters (images).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from reports import corpus, sets
+from reports.cube import Cube, Measure, build_cube
 from reports.frame import Frame
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number per example: `caption/CIDEr`, its part or slice, on one split, under one control.
-
-    `name` is the record's metric, or the key of a part in `aux` when `part` is true.
-    """
-
-    benchmark: str
-    name: str
-    split: str
-    control: str = ""
-    kind: str = ""
-    part: bool = False
-
-    @property
-    def label(self) -> str:
-        """`vqa/accuracy.colour@shuffled`."""
-        kind = f".{self.kind}" if self.kind else ""
-        return f"{self.benchmark}/{self.name}{kind}" + (f"@{self.control}" if self.control else "")
-
-
-@dataclass(frozen=True)
-class Cube:
-    """Scores of one measure; a run that has none is a row of NaN.
-
-    `values_ASC` holds, per cluster, the pseudo-value m + u (y - m): m the run's mean over examples, y the
-    mean within the cluster and u the cluster's size over the mean size. Its mean over clusters is exactly the
-    run's mean over examples, and its spread over clusters is the clustered one (with equal clusters it is
-    simply y): the usual linearisation of a ratio, equal to cluster-robust least squares.
-    """
-
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    values_ASC: np.ndarray
-    examples: int
-
-    @cached_property
-    def means_AS(self) -> np.ndarray:
-        """Mean over examples of each run; NaN where there is no run."""
-        return self.values_ASC.mean(axis=2)
-
-    @property
-    def clusters(self) -> int:
-        """Number of independent clusters of examples."""
-        return int(self.values_ASC.shape[2])
-
-    def run_means(self, arm: str) -> dict[int, float]:
-        """Seed -> mean of the arm's run; only the runs that exist."""
-        if arm not in self.arms:
-            return {}
-        row = self.means_AS[self.arms.index(arm)]
-        return {seed: float(value) for seed, value in zip(self.seeds, row, strict=True) if np.isfinite(value)}
-
-    def minus(self, other: Cube) -> Cube | None:
-        """This cube less another over the same arms, seeds and clusters; None where they are not paired."""
-        if (self.arms, self.seeds, self.clusters) != (other.arms, other.seeds, other.clusters):
-            return None
-        return Cube(self.arms, self.seeds, self.values_ASC - other.values_ASC, self.examples)
-
-
-def build_cube(scores_ASE: np.ndarray, cluster_E: np.ndarray, arms: tuple[str, ...], seeds: tuple[int, ...]) -> Cube:
-    """Average within clusters; see `Cube` for what is kept."""
-    examples = scores_ASE.shape[2]
-    order = np.argsort(cluster_E, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(cluster_E[order]) != 0]) if examples else np.array([], int)
-    if len(starts) == examples:
-        return Cube(arms, seeds, scores_ASE[:, :, order], examples)
-    sizes_C = np.diff(np.r_[starts, examples])
-    means_ASC = np.add.reduceat(scores_ASE[:, :, order], starts, axis=2) / sizes_C
-    overall_AS1 = scores_ASE.mean(axis=2, keepdims=True)
-    share_C = sizes_C / sizes_C.mean()
-    return Cube(arms, seeds, overall_AS1 + share_C * (means_ASC - overall_AS1), examples)
 
 
 class Scores:
@@ -99,6 +27,7 @@ class Scores:
         )
         self._cubes: dict[Measure, Cube | None] = {}
         self._parts: dict[tuple[str, str], pd.DataFrame] = {}
+        self._sums: dict[tuple[str, str, str], tuple[np.ndarray, int]] = {}
 
     @cached_property
     def primary(self) -> list[Measure]:
@@ -116,8 +45,9 @@ class Scores:
         return sorted(found, key=lambda m: (m.label != headline, m.benchmark != first, m.benchmark, m.name))
 
     def find(self, label: str) -> Measure | None:
-        """The measure that `benchmark/name` means: a score, else a part of one. None where no record has it.
+        """The measure that `benchmark/name` means: a score, else a corpus metric or a part of one, else a run's metric.
 
+        None where neither records nor runs have it.
         A set whose records carry no metric column (all are `score`) is found by its benchmark alone.
         """
         benchmark, _, name = label.partition("/")
@@ -126,8 +56,12 @@ class Scores:
             if measure.name == name or (not name and len(of_benchmark) == 1):
                 return measure
         for measure in of_benchmark:
+            if name in self.corpus_names(measure):
+                return replace(measure, name=name, form="corpus")
             if name in self.parts(measure):
                 return replace(measure, name=name, part=True)
+        if name and (self.frame.metrics["name"] == label).any():
+            return Measure(benchmark, name, "", form="set")
         only = of_benchmark[0] if len(of_benchmark) == 1 else None
         return only if only is not None and only.name == "score" else None
 
@@ -143,7 +77,23 @@ class Scores:
         if rows is None or table.empty:
             return []
         own = table[(rows["metric"] == measure.name).to_numpy()]
-        return [c for c in own.columns if c != measure.name and own[c].notna().any()]
+        others = {measure.name, *self.corpus_names(measure)}  # a mean of sentence BLEU is not BLEU
+        return [c for c in own.columns if c not in others and own[c].notna().any()]
+
+    def corpus_names(self, measure: Measure) -> list[str]:
+        """The corpus metrics (`Bleu_4`) whose sums the records of a measure carry."""
+        rows = self._rows(measure)
+        return corpus.corpus_names(rows["aux"].iloc[0]) if rows is not None else []
+
+    def sums(self, measure: Measure) -> tuple[np.ndarray, int]:
+        """([arm, seed, cluster, sum], examples) of which a corpus metric is made, read once for all made of them."""
+        key = (measure.benchmark, measure.split, corpus.source(measure.name))
+        if key not in self._sums:
+            rows = self._groups[(measure.benchmark, measure.control)]
+            held = [bool(corpus.corpus_names(text)) for text in rows["aux"]]
+            rows = rows[(rows["split"] == measure.split) & np.array(held)]
+            self._sums[key] = corpus.cluster_sums(rows, key[2], tuple(self.frame.arms), tuple(self.frame.seeds))
+        return self._sums[key]
 
     def kinds(self, measure: Measure) -> list[str]:
         """The kinds of examples (question types) of a benchmark, where there are several."""
@@ -203,6 +153,11 @@ class Scores:
         return rows if len(rows) else None
 
     def _build(self, measure: Measure, only: set[str] | None = None) -> Cube | None:
+        if measure.form == "set":
+            return sets.set_cube(self.frame, f"{measure.benchmark}/{measure.name}")
+        if measure.form == "corpus":
+            sums_ASCK, examples = self.sums(measure)
+            return corpus.corpus_cube(measure, sums_ASCK, examples, tuple(self.frame.arms), tuple(self.frame.seeds))
         rows = self._rows(measure)
         if rows is not None and only is not None:
             rows = rows[rows["example_id"].isin(only)]

@@ -19,9 +19,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.measure import Cube
+from reports.cube import Cube
 
 Floats = NDArray[np.float64]
+REPLICATES = 1000
 Statistic = Callable[[Floats], Floats]
 """From sums [..., K] to the metric [...]."""
 
@@ -67,6 +68,40 @@ def pseudo_cube(cube: Cube, sums_ASCK: Floats, statistic: Statistic) -> Cube:
     return Cube(cube.arms, cube.seeds, pseudo_values(sums_ASCK, statistic), cube.examples)
 
 
+class Resamples:
+    """A metric of every run, of clusters drawn again and again: once for all comparisons that are made of it."""
+
+    def __init__(self, sums_ASCK: Floats, replicates: int = REPLICATES, seed: int = 0):
+        self.seed = seed
+        self.present_AS = np.asarray(np.isfinite(sums_ASCK).all(axis=(2, 3)))
+        arms, seeds, clusters, width = sums_ASCK.shape
+        rng = np.random.default_rng([seed, 1])
+        counts_RC = np.empty((replicates, clusters))
+        for counts_C in counts_RC:
+            counts_C[:] = np.bincount(rng.integers(0, clusters, clusters), minlength=clusters)
+        self.totals_RASK = np.empty((replicates, arms, seeds, width))
+        for arm in range(arms):  # one arm at a time: a thousand runs are too much to lay out twice
+            flat = np.moveaxis(sums_ASCK[arm], 1, 0).reshape(clusters, seeds * width)
+            self.totals_RASK[:, arm] = (counts_RC @ flat).reshape(replicates, seeds, width)
+
+    def interval(self, statistic: Statistic, weights: Mapping[int, float], level: float = 0.95) -> tuple[float, float]:
+        """The percentile interval of a weighted sum over arms, seeds that all of them have drawn anew as well.
+
+        Args:
+            statistic: from sums to the metric.
+            weights: place of an arm -> its weight.
+            level: of the interval.
+        """
+        arms = [arm for arm, weight in weights.items() if weight]
+        shared = np.flatnonzero(self.present_AS[arms].all(axis=0))
+        values_RAS = statistic(self.totals_RASK[:, arms][:, :, shared])
+        diff_RS = np.tensordot(values_RAS, np.array([weights[arm] for arm in arms]), axes=(1, 0))
+        drawn_RS = np.asarray(np.random.default_rng([self.seed, 2]).integers(0, len(shared), size=diff_RS.shape))
+        found = np.take_along_axis(diff_RS, drawn_RS, axis=1).mean(axis=1)
+        low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+
 def two_way_bootstrap(
     sums_ASCK: Floats,
     statistic: Statistic,
@@ -85,18 +120,9 @@ def two_way_bootstrap(
         level: of the percentile interval.
         seed: of the resampling.
     """
-    arms = list(weights)
-    weight_A = np.array([weights[arm] for arm in arms])
-    chosen = sums_ASCK[arms]
-    chosen = chosen[:, np.isfinite(chosen).all(axis=(0, 2, 3))]
-    _, seeds, clusters, _ = chosen.shape
-    rng = np.random.default_rng(seed)
-    found = np.empty(replicates)
-    for r in range(replicates):
-        drawn_S = rng.integers(0, seeds, seeds)
-        counts_C = np.bincount(rng.integers(0, clusters, clusters), minlength=clusters).astype(float)
-        value_AS = statistic(np.einsum("asck,c->ask", chosen[:, drawn_S], counts_C))
-        found[r] = weight_A @ value_AS.mean(axis=1)
-    estimate = float(weight_A @ statistic(chosen.sum(axis=2)).mean(axis=1))
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return estimate, float(low), float(high)
+    resamples = Resamples(sums_ASCK[list(weights)], replicates, seed)
+    own = dict(enumerate(weights.values()))
+    shared = resamples.present_AS.all(axis=0)
+    totals_ASK = sums_ASCK[list(weights)][:, shared].sum(axis=2)
+    estimate = float(np.array(list(own.values())) @ statistic(totals_ASK).mean(axis=1))
+    return (estimate, *resamples.interval(statistic, own, level))

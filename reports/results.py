@@ -91,5 +91,7 @@ def analyse(frame: Frame, tables: Path | None = None) -> Results:
     scores = Scores(frame)
     declarations = [d for d in read_declarations(tables) if d.applies(frame.study.until)]
     columns = [c for d in declarations for c in d.columns]
-    lower = {str(c["score"]) for c in columns if "score" in c and c.get("better") == "lower"}
-    return Results(frame, scores, compute_effects(frame.study, scores, lower), declarations)
+    sources = ("score", "metric")
+    lower = {str(c[source]) for c in columns for source in sources if source in c and c.get("better") == "lower"}
+    further = [str(column["metric"]) for column in columns if "metric" in column]
+    return Results(frame, scores, compute_effects(frame.study, scores, lower, further), declarations)

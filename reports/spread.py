@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from reports.contrast import seed_variance
-from reports.measure import Cube
+from reports.cube import Cube
 
 UNEQUAL = 2.5  # an arm whose seed SD is this many times the other arms' is not pooled with them
 

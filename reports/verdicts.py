@@ -9,8 +9,8 @@ import numpy as np
 from scipy import special, stats
 
 from reports.contrast import Contrast, detectable_in_se
+from reports.cube import Measure
 from reports.effects import Effect
-from reports.measure import Measure
 from reports.study import Study
 
 
