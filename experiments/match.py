@@ -1,7 +1,8 @@
 """Matched budgets: every arm trains as long as its price allows, so that its total equals that of one arm.
 
 `match: {by: train_flops, to: default}` in a study file sets the steps of every arm before anything is keyed: commands,
-keys and the confound guard see them like any other override of the arm. Prices come from the stages' own modules
+keys and the confound guard see them like any other override of the arm. With `how: curve` nothing is set, and the
+report reads the learning curves at equal budgets instead (`reports.matched`). Prices come from the stages' own modules
 (`experiments.cost`); what they leave over is told in the plan, and what the finished runs measured in the report.
 """
 
@@ -24,9 +25,11 @@ LEDGER = {
     "train_flops": ("flops",),
     "positions": ("positions",),
     "examples": ("examples_understanding", "examples_generation", "examples_text"),
+    "tokens": ("supervised_text_tokens", "supervised_visual_positions"),
 }
+HOW = ("steps", "curve")
 STEPS = ("train.steps", "cooldown.steps")
-KEYS = ("by", "to", "steps")
+KEYS = ("by", "to", "steps", "how")
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,19 @@ class Match:
         by: a key of `LEDGER`.
         to: the arm that sets the budget.
         steps: config keys that are set, all in proportion; stages that read one of them are counted.
+        how: `steps`, every arm is trained for the budget; `curve`, every arm is trained as it is, and the report reads
+            the learning curves at equal budgets.
     """
 
     by: str
     to: str = "default"
     steps: tuple[str, ...] = STEPS
+    how: str = "steps"
+
+    @property
+    def sets_steps(self) -> bool:
+        """Whether arms are trained for the budget, and so have to be priced."""
+        return self.how == "steps"
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,21 @@ def read_match(value: Any, complain: Complaint) -> Match | None:
         raise complain("match.to", f"{to!r} is not the name of an arm", hint)
     if not isinstance(steps, list) or not steps or not all(isinstance(s, str) and s for s in steps):
         raise complain("match.steps", f"{steps!r} is not a list of config keys", f"for example [{', '.join(STEPS)}]")
-    return Match(by, to, tuple(steps))
+    how = value.get("how", "steps")
+    if how not in HOW:
+        raise complain("match.how", f"there is no way {how!r} to match", did_you_mean(how, HOW))
+    if how == "curve" and "steps" in value:
+        raise complain("match.steps", "nothing is set where curves are read (match.how: curve)", "take it out")
+    return Match(by, to, tuple(steps), how)
+
+
+def check_reference(study: Study, plan: Plan) -> None:
+    """Refuse a match to an arm that the design does not have."""
+    match, names = _declared(study), [arm.name for arm in plan.design.arms]
+    if _reference(match, plan) not in names:
+        raise LavitError(
+            f"{study.file}: match.to: there is no arm '{match.to}'", did_you_mean(match.to, ["default", *names])
+        )
 
 
 def match_arms(study: Study, plan: Plan) -> tuple[Arm, ...]:
@@ -88,11 +113,7 @@ def match_arms(study: Study, plan: Plan) -> tuple[Arm, ...]:
         LavitError: there is no such arm, an arm sets its steps itself, or a stage is not priced.
     """
     match = _declared(study)
-    names = [arm.name for arm in plan.design.arms]
-    if _reference(match, plan) not in names:
-        raise LavitError(
-            f"{study.file}: match.to: there is no arm '{match.to}'", did_you_mean(match.to, ["default", *names])
-        )
+    check_reference(study, plan)
     budget = price(match, plan, _reference(match, plan))
     if budget <= 0:
         raise LavitError(

@@ -228,9 +228,9 @@ class Plan:
         if also := {arm.name: list(arm.also) for arm in self.design.arms if arm.also}:
             document["also"] = also
         if study.match is not None:
-            document["match"] = {
-                "by": study.match.by,
-                "to": study.match.to,
+            document["match"] = {"by": study.match.by, "to": study.match.to, "how": study.match.how}
+        if self.matched:
+            document["match"] |= {
                 "arms": {m.arm: {"steps": m.steps, "planned": m.total, "residual": m.residual} for m in self.matched},
             }
         if study.margin is not None:

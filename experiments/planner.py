@@ -20,7 +20,7 @@ from experiments.design import Arm, Design, expand
 from experiments.designs.estimable import estimable
 from experiments.errors import LavitError, did_you_mean
 from experiments.key import apply_canonical, digest, incidental_keys, nest, select, stage_key, without
-from experiments.match import match_arms, matched_arms
+from experiments.match import check_reference, match_arms, matched_arms
 from experiments.offers import alternatives
 from experiments.pace import Pace
 from experiments.pilot import read_pilot
@@ -96,8 +96,11 @@ class Planner:
             rest: the overrides that hold in every arm.
             count: whether to count parameters too (always, where budgets are matched).
         """
-        plan = self._without_twins(study, expand(study), rest, count or study.match is not None)
-        if study.match is not None:
+        by_steps = study.match is not None and study.match.sets_steps
+        plan = self._without_twins(study, expand(study), rest, count or by_steps)
+        if study.match is not None and not by_steps:
+            check_reference(study, plan)
+        if by_steps:
             plan = self._assemble(study, replace(plan.design, arms=match_arms(study, plan)), rest)
             plan.matched = matched_arms(study, plan)
         return plan
@@ -172,7 +175,7 @@ class Planner:
             plan.remarks.append(f"planned only: {plan.planned_only}")
         unpriced = plan.unpriced = _unpriced(plan.runs[0].config) if plan.runs else []
         if count:
-            ask = self.count or study.match is not None  # what is matched must be priced
+            ask = self.count or (study.match is not None and study.match.sets_steps)  # what is matched must be priced
             problem = add_counts(plan.jobs, plan.store_dir, unpriced, ask)
             plan.remarks.extend([problem] if problem else [])
         self._look_up(plan)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from reports.cube import Cube
 from reports.frame import Frame
 
 TOLERANCE = 1e-6
@@ -86,3 +87,12 @@ def at_equal_flops(frame: Frame, name: str) -> tuple[float, dict[str, dict[int, 
         if flops[0] <= budget * (1 + TOLERANCE) and flops[-1] >= budget * (1 - 1e-3):
             found.setdefault(str(arm), {})[int(seed)] = float(np.interp(budget, flops, values))
     return budget, found
+
+
+def equal_flops_cube(frame: Frame, values: dict[str, dict[int, float]]) -> Cube:
+    """What :func:`at_equal_flops` read, as scores without examples: its comparisons are over seeds alone."""
+    means_AS1 = np.full((len(frame.arms), len(frame.seeds), 1), np.nan)
+    for arm, per_seed in values.items():
+        for seed, value in per_seed.items():
+            means_AS1[frame.arms.index(arm), frame.seeds.index(seed), 0] = value
+    return Cube(tuple(frame.arms), tuple(frame.seeds), means_AS1, 0)

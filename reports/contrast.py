@@ -34,6 +34,7 @@ from reports.cube import Cube
 LEVEL = 0.95
 POWER = 0.80
 FEW = 4
+ONE_SEED = "one seed, and a number without a spread over examples"
 ROUNDING = 1e-12  # relative: what floating-point sums leave of a difference that is none
 
 
@@ -164,7 +165,8 @@ def _examples_only(found: Contrast, diff_SC: np.ndarray) -> Contrast:
     """One seed: the interval covers examples, and speaks of this training run alone."""
     clusters = diff_SC.shape[1]
     if clusters < 2:
-        return replace(found, reason="one seed and one example")
+        what = "one seed and one example" if found.n_examples else ONE_SEED
+        return replace(found, reason=what)
     variance = float(diff_SC.mean(axis=0).var(ddof=1)) / clusters
     return _interval(
         replace(found, scope="this training run only", variance_seed=0.0, variance_example=variance, df_seed=0.0),

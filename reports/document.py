@@ -9,6 +9,7 @@ from reports.bootstrap import CAUTION
 from reports.discordance import discordances
 from reports.effects import Effect
 from reports.findings import warnings
+from reports.matched import Matched
 from reports.price import matched_budgets, plan_against_actual
 from reports.render.csv import finite, numbers_of
 from reports.results import Results
@@ -29,7 +30,7 @@ def make_document(results: Results, findings: list[Finding], tables: list[Table]
         "arms": [
             {"arm": arm, "levels": study.arms[arm], "seeds": results.frame.done(arm)} for arm in results.frame.arms
         ],
-        "contrasts": [_contrast(effect) for effect in results.effects.effects],
+        "contrasts": [*map(_contrast, results.effects.effects), *map(_matched, results.matched)],
         "bootstrap": CAUTION,
         "mcnemar": _mcnemar(results),
         "controls": [
@@ -50,6 +51,10 @@ def make_document(results: Results, findings: list[Finding], tables: list[Table]
             "budget": finite(budget),
             "curve": f"val/{study.headline}",
             "values": {arm: {str(s): v for s, v in per_seed.items()} for arm, per_seed in values.items()},
+            "contrasts": [
+                {"arm": arm, "against": study.default, **numbers_of(found)}
+                for arm, found in results.equal_flops_contrasts.items()
+            ],
         },
         "plan_against_actual": [
             {
@@ -104,7 +109,7 @@ def _contrast(effect: Effect) -> dict[str, Any]:
     measure = effect.measure
     found: dict[str, Any] = {"kind": effect.kind, "benchmark": measure.benchmark, "metric": measure.name}
     found |= {"split": measure.split, "kind_of_example": measure.kind}
-    if effect.kind == "arm":
+    if effect.kind in ("arm", "matched"):
         found["arm"] = effect.subject
     else:
         found |= {
@@ -120,6 +125,12 @@ def _contrast(effect: Effect) -> dict[str, Any]:
     if c.replicates:
         found |= {"bootstrap_low": c.bootstrap_low, "bootstrap_high": c.bootstrap_high, "replicates": c.replicates}
     return found
+
+
+def _matched(matched: Matched) -> dict[str, Any]:
+    """A comparison at equal budgets; its numbers are read from validation curves, between their points (‡)."""
+    told = {"by": matched.by, "budget": matched.budget, "budget_ratio": matched.ratio, "interpolated": True}
+    return _contrast(matched.effect) | told | {"on_the_way": matched.on_the_way}
 
 
 def _mcnemar(results: Results) -> list[dict[str, Any]]:

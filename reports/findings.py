@@ -69,7 +69,14 @@ def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
         return Finding(heading, "not estimable", "none", sentence)
     verdict, tone = _overall(results, effect)
     lines = [
-        line for line in (_others(results, effect), _cost(results, effect), _equal(results, shown, effect)) if line
+        line
+        for line in (
+            _others(results, effect),
+            _cost(results, effect),
+            _equal(results, shown, effect),
+            _matched(results, shown, effect),
+        )
+        if line
     ]
     if len(effect.pairs) > 1:
         lines.append(f"Mean over {len(effect.pairs)} matched pairs of arms that differ in this axis only.")
@@ -190,10 +197,26 @@ def _equal(results: Results, shown: Shown, effect: Effect) -> str:
     mine, other = arms_of(effect)
     if not all(values.get(arm) for arm in (*mine, *other)):
         return ""
-    gap = average(dict(enumerate(average(values[a]) for a in mine)))
-    gap -= average(dict(enumerate(average(values[a]) for a in other)))
+    found = results.at_equal_flops(effect.weights)
     factor, suffix = common_unit([budget])
-    return f"At equal FLOPs ({budget * factor:.2f} {suffix}): {shown.number(gap, True)} ‡, from the validation curve."
+    number = f"{shown.number(found.estimate, True)} ‡" + (f" {shown.interval(found)}" if found.known else "")
+    over = " over seeds alone" if found.known else ""
+    return f"At equal FLOPs ({budget * factor:.2f} {suffix}): {number}, from the validation curve{over}."
+
+
+def _matched(results: Results, shown: Shown, effect: Effect) -> str:
+    """The same comparison at the smaller of the two budgets, where the study asks for it."""
+    found = next((m for m in results.matched if effect.kind == "arm" and m.effect.subject == effect.subject), None)
+    if found is None or not math.isfinite(found.effect.contrast.estimate):
+        return ""
+    c = found.effect.contrast
+    factor, suffix = common_unit([found.budget])
+    number = f"{shown.number(c.estimate, True)} ‡" + (f" {shown.interval(c)}" if c.known else f" ({c.reason})")
+    return (
+        f"With {found.by.replace('_', ' ')} matched to {found.effect.against} at {found.budget * factor:.2f} {suffix} "
+        f"(its own are {found.ratio:.2f} times those): {number}, {found.on_the_way} read on the way from its "
+        "validation curve; exploratory."
+    )
 
 
 def _change(shown: Shown, effect: Effect) -> str:

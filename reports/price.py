@@ -26,7 +26,9 @@ ITEMS: dict[str, tuple[str, ...]] = {
     "trainable parameters": ("params_trainable",),
     "steps": ("steps",),
 }
-MATCH_ITEMS = {"train_flops": ("flops",), "positions": ("positions",), "examples": EXAMPLES}
+TOKENS = ("supervised_text_tokens", "supervised_visual_positions")
+#: What budgets may be matched by -> entries of a ledger, added up.
+MATCH_ITEMS = {"train_flops": ("flops",), "positions": ("positions",), "examples": EXAMPLES, "tokens": TOKENS}
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def plan_against_actual(frame: Frame) -> list[Compared]:
 def matched_budgets(frame: Frame) -> list[Budget]:
     """Measured budgets of the arms of a study that matches them, over the reference's; empty where it does not."""
     match = frame.study.extra.get("match")
-    if not isinstance(match, dict) or match.get("by") not in MATCH_ITEMS:
+    if not isinstance(match, dict) or match.get("by") not in MATCH_ITEMS or match.get("how") == "curve":
         return []
     arms = match.get("arms") or {}
     reference = frame.study.default if match.get("to", "default") == "default" else str(match["to"])

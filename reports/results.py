@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from reports.budget import at_equal_flops
+import numpy as np
+
+from reports.budget import at_equal_flops, equal_flops_cube
+from reports.contrast import Contrast, contrast
 from reports.controls import Gap, ceilings, floors
 from reports.declare import Declaration, Display, read_declarations
 from reports.effects import Effects
 from reports.families import compute_effects
 from reports.frame import Frame
+from reports.matched import Matched, matched_effects
 from reports.measure import Measure, Scores
+from reports.verdicts import correct, judge
 
 
 @dataclass
@@ -23,6 +29,7 @@ class Results:
     scores: Scores
     effects: Effects
     declarations: list[Declaration]  # of the tables that are for such a study
+    lower: frozenset[str] = frozenset()  # `benchmark/name` of the measures of which less is better
 
     @cached_property
     def floors(self) -> list[Gap]:
@@ -38,6 +45,24 @@ class Results:
     def equal_flops(self) -> tuple[float, dict[str, dict[int, float]]]:
         """(budget, arm -> seed -> headline at it), from the validation curve of the headline."""
         return at_equal_flops(self.frame, f"val/{self.frame.study.headline}")
+
+    @cached_property
+    def equal_flops_contrasts(self) -> dict[str, Contrast]:
+        """Each arm less the default at equal FLOPs, over seeds; those alone that both curves reach."""
+        cube = equal_flops_cube(self.frame, self.equal_flops[1])
+        told = {arm: contrast(cube, {arm: 1.0, self.frame.study.default: -1.0}) for arm in self.frame.study.others}
+        return {arm: found for arm, found in told.items() if np.isfinite(found.estimate)}
+
+    def at_equal_flops(self, weights: Mapping[str, float]) -> Contrast:
+        """A weighted difference of arms at equal FLOPs, over seeds."""
+        return contrast(equal_flops_cube(self.frame, self.equal_flops[1]), weights)
+
+    @cached_property
+    def matched(self) -> list[Matched]:
+        """Each arm of another budget against the reference at the smaller of the two, where the study asks for it."""
+        found = matched_effects(self.frame, self.headline)
+        told = judge(correct([m.effect for m in found], "fdr_bh"), self.frame.study, None, self.lower)
+        return [replace(m, effect=effect) for m, effect in zip(found, told, strict=True)]
 
     @cached_property
     def outcomes(self) -> list[Measure]:
@@ -74,8 +99,6 @@ class Results:
 
 
 def _within_unit(means: object) -> bool:
-    import numpy as np
-
     values = np.asarray(means)
     values = values[np.isfinite(values)]
     return bool(len(values)) and bool((values >= 0).all() and (values <= 1).all())
@@ -94,4 +117,5 @@ def analyse(frame: Frame, tables: Path | None = None) -> Results:
     sources = ("score", "metric")
     lower = {str(c[source]) for c in columns for source in sources if source in c and c.get("better") == "lower"}
     further = [str(column["metric"]) for column in columns if "metric" in column]
-    return Results(frame, scores, compute_effects(frame.study, scores, lower, further), declarations)
+    effects = compute_effects(frame.study, scores, lower, further)
+    return Results(frame, scores, effects, declarations, frozenset(lower))

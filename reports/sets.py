@@ -11,7 +11,6 @@ from reports.cube import Cube, Measure
 from reports.effects import Effect
 from reports.frame import Frame
 
-ONE_SEED = "one seed, and a number of a whole set has no spread over examples"
 CONSTANT = "it is the same in every seed, which share what it measures: nothing tells how far it would spread"
 
 
@@ -35,8 +34,6 @@ def explained(effect: Effect, cube: Cube, frame: Frame, arms: list[str]) -> Effe
         arms: those that are weighed.
     """
     c = effect.contrast
-    if c.n_seeds == 1 and not c.known:
-        return replace(effect, contrast=replace(c, reason=ONE_SEED))
     sizes = _sizes(frame, effect.measure, arms)
     if len(sizes) > 1:
         listed = " and ".join(f"{size:,.0f}" for size in sorted(sizes))

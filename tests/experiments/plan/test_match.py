@@ -107,3 +107,22 @@ def test_an_arm_that_sets_its_own_steps_cannot_be_matched(plan: Callable[..., Pl
     axes = "study.axes.budget={key: train.steps, levels: [5, 9]}"
     with pytest.raises(LavitError, match=r"the arm '.*' sets train\.steps itself"):
         plan("study=quickstart", axes, "study.match={by: positions}")
+
+
+def test_curves_are_read_without_training_anew(plan: Callable[..., Plan]) -> None:
+    plain, found = plan("study=quickstart"), plan("study=quickstart", "study.match={by: tokens, how: curve}")
+    assert [run.stage_keys for run in found.runs] == [run.stage_keys for run in plain.runs]
+    assert found.study_document()["match"] == {"by": "tokens", "to": "default", "how": "curve"}
+
+
+@pytest.mark.parametrize(
+    ("match", "why"),
+    [
+        ("{by: train_flops, how: curves}", "match.how.*'curves'"),
+        ("{by: train_flops, how: curve, steps: [train.steps]}", "match.steps.*nothing is set"),
+        ("{by: train_flops, how: curve, to: defualt}", "match.to.*defualt"),
+    ],
+)
+def test_wrong_curves_are_refused(plan: Callable[..., Plan], match: str, why: str) -> None:
+    with pytest.raises(LavitError, match=why):
+        plan("study=quickstart", f"study.match={match}")
