@@ -5,6 +5,7 @@ A declaration holds `title`, `order` and `columns`; each column names exactly on
     axes: true | [AXIS, ...]        a column for each axis of the study
     ledger: ITEM                    cost, summed (or `reduce: max`) over `stages`, by default the arm's own
     tokens: [BENCHMARK, ...]        mean visual tokens in the records of the first benchmark that counts them
+    headline: true                  the study's headline, as the table that names it shows it
     score: BENCHMARK/NAME           a score, or a part of one, with its difference to the default
     slices: BENCHMARK/NAME          a column for each kind of example
     equal_flops: BENCHMARK/NAME     its value at equal training FLOPs, read from the validation curve
@@ -16,6 +17,11 @@ A declaration holds `title`, `order` and `columns`; each column names exactly on
 and may add `group, label, hint, scale, decimals, better: higher|lower, unit: si, delta: false, needs: ITEM`.
 `match` flags levels whose metric should agree; `statements` are sentences that the findings always contain.
 `until: STAGE` keeps a table for studies that stop at that stage, `until: end` for those that stop nowhere.
+`bold: best_group` (the default) prints in bold the best of a column and every arm that is not told from it, `bold: best`
+the best alone. `published: [NAME, ...]` puts cited rows above, from `reports/published/NAME.yaml`.
+Instead of one row an arm, `panels: axes` makes a small table for each axis, one row a level, of the first `most` columns
+that were measured; `effects: [main, interactions, arms]` one row a comparison of the headline; and `claims: NAME` one row
+a statement of `reports/published/NAME.yaml` beside what this study found.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ import yaml
 
 from experiments.errors import LavitError, did_you_mean
 
-SOURCES = ("axes", "ledger", "tokens", "score", "slices", "equal_flops", "control", "gap", "metric", "rest")
+SOURCES = ("axes", "ledger", "tokens", "score", "headline", "slices", "equal_flops", "control", "gap", "metric", "rest")
 OPTIONS = (
     "group",
     "label",
@@ -43,7 +49,11 @@ OPTIONS = (
     "stages",
     "reduce",
 )
-KEYS = ("title", "order", "until", "columns", "match", "statements")
+KEYS = (
+    "title", "order", "until", "columns", "match", "statements", "bold", "published", "panels", "most", "effects", "claims",
+)  # fmt: skip
+BOLD = ("best_group", "best")
+EFFECTS = ("main", "interactions", "arms")
 END = "end"
 
 
@@ -68,6 +78,12 @@ class Declaration:
     match: dict[str, Any] | None
     statements: tuple[dict[str, Any], ...]
     until: str | None = None
+    bold: str = "best_group"
+    published: tuple[str, ...] = ()
+    panels: str = ""
+    most: int = 3
+    effects: tuple[str, ...] = ()
+    claims: str = ""
 
     def applies(self, until: str | None) -> bool:
         """Whether the table is for studies that stop at a stage (None: that stop nowhere)."""
@@ -122,12 +138,22 @@ def _read(path: Path) -> Declaration:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise LavitError(f"{path} is not readable YAML: {error}") from error
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("columns"), list):
+    rows = [key for key in ("effects", "claims") if isinstance(raw, Mapping) and raw.get(key)]
+    if not isinstance(raw, Mapping) or not (rows or isinstance(raw.get("columns"), list)):
         raise LavitError(f"{path} declares no columns", f"a table has the keys {', '.join(KEYS)}")
     for key in raw:
         if key not in KEYS:
             raise LavitError(f"{path}: unknown key '{key}'", did_you_mean(key, KEYS))
-    for column in raw["columns"]:
+    bold, effects = str(raw.get("bold", BOLD[0])), _names(raw.get("effects"))
+    if bold not in BOLD:
+        raise LavitError(f"{path}: bold is '{bold}'", f"one of {', '.join(BOLD)}")
+    for name in effects:
+        if name not in EFFECTS:
+            raise LavitError(f"{path}: effects names '{name}'", f"one or more of {', '.join(EFFECTS)}")
+    if raw.get("panels") not in (None, "axes"):
+        raise LavitError(f"{path}: panels is '{raw['panels']}'", "panels: axes makes one for each axis")
+    columns = raw.get("columns") or []
+    for column in columns:
         if not isinstance(column, Mapping):
             raise LavitError(f"{path}: a column is '{column}'", "write a mapping with one source")
         for key in column:
@@ -139,8 +165,21 @@ def _read(path: Path) -> Declaration:
         name=path.stem,
         title=str(raw.get("title", path.stem)),
         order=int(raw.get("order", 99)),
-        columns=tuple(dict(column) for column in raw["columns"]),
+        columns=tuple(dict(column) for column in columns),
         match=raw.get("match"),
         statements=tuple(raw.get("statements") or ()),
         until=str(raw["until"]) if raw.get("until") is not None else None,
+        bold=bold,
+        published=_names(raw.get("published")),
+        panels=str(raw.get("panels") or ""),
+        most=int(raw.get("most", 3)),
+        effects=effects,
+        claims=str(raw.get("claims") or ""),
     )
+
+
+def _names(declared: Any) -> tuple[str, ...]:
+    """One name or several, as YAML gives them."""
+    if not declared:
+        return ()
+    return (str(declared),) if isinstance(declared, str) else tuple(str(name) for name in declared)

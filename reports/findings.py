@@ -11,7 +11,8 @@ import math
 from reports.budget import average, cost, own_stages
 from reports.contrast import half_width
 from reports.effects import Effect
-from reports.layout import CHECKS, mismatches
+from reports.columns import CHECKS
+from reports.mismatch import mismatches
 from reports.measure import Measure
 from reports.results import Results
 from reports.statements import about_ceilings, about_controls, about_statements

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from reports.render.numbers import DASH, number, plain
-from reports.table import Cell, Column, Row, Table
+from dataclasses import replace
+
+from reports.render.numbers import DASH, interval, number, panel_title, plain
+from reports.table import Column, Row, Table
 
 NARROW = 24
 
@@ -13,6 +15,10 @@ def render_console(table: Table, width: int = 118) -> str:
 
     `*` marks a difference that is significant after correction; `best` values carry no mark here.
     """
+    if table.panels:
+        parts = [render_console(replace(p, title=panel_title(i, p)), width) for i, p in enumerate(table.panels)]
+        notes = [f"{letter}) {plain(text)}" for letter, text in table.notes]
+        return "\n".join([plain(table.title), *parts, *notes]).rstrip() + "\n"
     columns = [c for c in table.columns if c.kind != "axis"]
     droppable = [c for c in columns if c.kind == "cost" and c.key not in ("cost.tokens", "cost.flops")]
     droppable += [c for c in columns if c.key.startswith("equal_flops")] + [c for c in columns if c.kind == "cost"]
@@ -32,7 +38,10 @@ def render_console(table: Table, width: int = 118) -> str:
 
 def _grid(table: Table, columns: list[Column], spread: bool = True) -> list[list[str]]:
     rows = [[c.group if c.kind == "score" else "" for c in columns], [_head(c) for c in columns]]
-    return rows + [[_cell(row, c, spread) for c in columns] for row in table.rows]
+    for row in table.rows:
+        first, *rest = [_cell(row, c, spread) for c in columns]
+        rows.append([first, *([""] * len(rest) if row.message else rest)])
+    return rows
 
 
 def _total(grid: list[list[str]]) -> int:
@@ -55,6 +64,10 @@ def _draw(table: Table, columns: list[Column], grid: list[list[str]]) -> str:
         cells = [
             text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
         ]
+        if r and table.rows[r - 1].rule:
+            lines.append(rule)
+        if r and table.rows[r - 1].message:
+            cells[1:] = [plain(table.rows[r - 1].message, 90)]
         lines.append("  ".join(cells).rstrip())
         if r == 0:
             lines.append(rule)
@@ -75,10 +88,12 @@ def _head(column: Column) -> str:
 
 
 def _cell(row: Row, column: Column, spread: bool) -> str:
-    cell: Cell = row.cells[column.key]
+    cell = row.cells[column.key]
     notes = f" {','.join(cell.notes)})" if cell.notes else ""
     if cell.absent:
         return DASH + notes
+    if cell.ends is not None:
+        return interval(column, *cell.ends) + notes
     if cell.mean is None:
         return plain(cell.text, 40) + notes
     text = number(column, cell.mean, column.signed)
@@ -86,6 +101,6 @@ def _cell(row: Row, column: Column, spread: bool) -> str:
         text += f" ±{number(column, cell.spread)}"
     if cell.delta is not None and cell.delta.known:
         text += f" {number(column, cell.delta.estimate, signed=True):>6}{'*' if cell.called else ' '}"
-    elif cell.delta is None and column.better and row.role == "default":
+    elif cell.delta is None and column.better and row.role in ("default", "cited"):
         text += " " * 8
     return text + notes

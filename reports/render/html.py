@@ -8,7 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, Template
 from markupsafe import Markup
 
-from reports.render.numbers import DASH, good, interval, number, plain, tooltip
+from reports.render.numbers import DASH, good, interval, number, panel_title, plain, tooltip
 from reports.table import Cell, Column, Table
 
 
@@ -30,6 +30,7 @@ def _helpers() -> dict[str, object]:
         "good": good,
         "plain": plain,
         "tooltip": tooltip,
+        "panel_title": panel_title,
         "DASH": DASH,
         "sort_value": _sort_value,
         "arrow": lambda column: {"higher": "↑", "lower": "↓"}.get(column.better or "", ""),
@@ -41,4 +42,6 @@ def _sort_value(column: Column, cell: Cell) -> str:
     """What a header click sorts by: the unrounded number, else the text."""
     if cell.mean is not None:
         return repr(cell.mean)
+    if cell.ends is not None:
+        return repr(cell.ends[0])
     return "" if cell.absent else plain(cell.text, 80)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import unicodedata
 
-from reports.table import Cell, Column
+from reports.contrast import Contrast
+from reports.table import Cell, Column, Table
 
 MINUS = "−"
 DASH = "–"
@@ -15,6 +16,8 @@ def number(column: Column, value: float, signed: bool = False) -> str:
     """A stored value as the column shows it: `93.1`, `−4.3`; never `−0.0`."""
     if not math.isfinite(value):
         return DASH
+    if column.form == "p":
+        return pvalue(value)
     text = f"{value * column.scale:.{column.decimals}f}"
     if float(text) == 0:
         text = text.lstrip("-")
@@ -27,6 +30,17 @@ def number(column: Column, value: float, signed: bool = False) -> str:
 def interval(column: Column, low: float, high: float) -> str:
     """`[−5.1, −3.5]`."""
     return f"[{number(column, low)}, {number(column, high)}]"
+
+
+def difference(column: Column, found: Contrast) -> str:
+    """A difference with its interval, `−4.3 [−5.1, −3.5]`; of a compact column without."""
+    change = number(column, found.estimate, signed=True)
+    return change if column.compact else f"{change} {interval(column, found.low, found.high)}"
+
+
+def panel_title(place: int, panel: Table) -> str:
+    """`(a) tokens: dynamic beats fixed`."""
+    return f"({chr(ord('a') + place % 26)}) {plain(panel.title, 120)}"
 
 
 def good(column: Column, value: float) -> bool:

@@ -1,0 +1,1 @@
+"""Numbers that others published, each with its source (`NAME.yaml`); read by `reports.cited`."""
