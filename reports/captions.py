@@ -8,7 +8,9 @@ from reports.results import Results
 from reports.table import Cell, Column
 
 BEST = "Best bold, second underlined."
-BEST_GROUP = "Bold: best, and every {row} not told from it (Holm over the column); underlined: second, where told apart."
+BEST_GROUP = (
+    "Bold: best, and every {row} not told from it (Holm over the column); underlined: second, where told apart."
+)
 
 
 def most_seeds(results: Results) -> int:

@@ -1,9 +1,9 @@
 """Published numbers: `reports/published/NAME.yaml`, one file a source, and the grey rows that cite them.
 
-A file holds `source` (authors, title, venue, arxiv, table, optionally url), `scale` (metric -> by how much its stored unit
-is multiplied to give the printed figure), optionally `note` (the protocol of all of them), and `systems`: name, values
-(`benchmark/metric` -> the figure as printed) and optionally notes (what differs of this one). Or `claims` instead of
-`systems`, see `reports.claims`.
+A file holds `source` (authors, title, venue, arxiv, table, optionally url), `scale` (metric -> by how much its stored
+unit is multiplied to give the printed figure), optionally `note` (the protocol of all of them), and `systems`: name,
+values (`benchmark/metric` -> the figure as printed) and optionally notes (what differs of this one). Or `claims`
+instead of `systems`, see `reports.claims`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Published statements beside what this study found of the same question: never the same scale, and so never ranked.
 
-A statement (`claims` in `reports/published/NAME.yaml`) names an axis, the level it is about (`of`), the level it is held
-against (`over`), `what` (headline, tokens or flops), what was `said`, and a `ratio` where a figure was given.
+A statement (`claims` in `reports/published/NAME.yaml`) names an axis, the level it is about (`of`), the level it is
+held against (`over`), `what` (headline, tokens or flops), what was `said`, and a `ratio` where a figure was given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from reports.measure import Measure
 from reports.results import Results
 from reports.table import Cell, Column, Footnotes, Row, Table
 
-APART = "Another scale, other data and other scores: beside each other, not comparable in size; nothing is tested between."
+APART = (
+    "Another scale, other data and other scores: beside each other, not comparable in size; nothing is tested between."
+)
 
 
 def build_claims(results: Results, declaration: Declaration) -> Table | None:
@@ -36,7 +38,7 @@ def build_claims(results: Results, declaration: Declaration) -> Table | None:
     if not rows:
         return None
     display = results.display(headline)
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("claim", "Question", kind="text"),
         Column("said", "said", "Published", kind="word"),
         Column("published", "ratio, %", "Published", scale=100, decimals=0),
@@ -44,6 +46,7 @@ def build_claims(results: Results, declaration: Declaration) -> Table | None:
         Column("difference", display.name, "This study", scale=display.scale, decimals=display.decimals, signed=True),
         Column("verdict", "verdict", "This study", kind="word"),
     )
+    columns = tuple(c for c in columns if any(row.cells[c.key] != Cell() for row in rows))
     caption = f"{declaration.title}. {APART} Intervals of 95 % over seeds and examples."
     if display.scale == 100:
         caption += " Differences × 100."

@@ -17,11 +17,11 @@ A declaration holds `title`, `order` and `columns`; each column names exactly on
 and may add `group, label, hint, scale, decimals, better: higher|lower, unit: si, delta: false, needs: ITEM`.
 `match` flags levels whose metric should agree; `statements` are sentences that the findings always contain.
 `until: STAGE` keeps a table for studies that stop at that stage, `until: end` for those that stop nowhere.
-`bold: best_group` (the default) prints in bold the best of a column and every arm that is not told from it, `bold: best`
-the best alone. `published: [NAME, ...]` puts cited rows above, from `reports/published/NAME.yaml`.
-Instead of one row an arm, `panels: axes` makes a small table for each axis, one row a level, of the first `most` columns
-that were measured; `effects: [main, interactions, arms]` one row a comparison of the headline; and `claims: NAME` one row
-a statement of `reports/published/NAME.yaml` beside what this study found.
+`bold: best_group` (the default) prints in bold the best of a column and every arm that is not told from it, `bold:
+best` the best alone. `published: [NAME, ...]` puts cited rows above, from `reports/published/NAME.yaml`.
+Instead of one row an arm, `panels: axes` makes a small table for each axis, one row a level, of the first `most`
+columns that were measured; `effects: [main, interactions, arms]` one row a comparison of the headline; and `claims:
+NAME` one row a statement of `reports/published/NAME.yaml` beside what this study found.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ OPTIONS = (
     "reduce",
 )
 KEYS = (
-    "title", "order", "until", "columns", "match", "statements", "bold", "published", "panels", "most", "effects", "claims",
+    "title", "order", "until", "columns", "match", "statements", "bold", "published", "panels", "most", "effects",
+    "claims",
 )  # fmt: skip
 BOLD = ("best_group", "best")
 EFFECTS = ("main", "interactions", "arms")

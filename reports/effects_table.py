@@ -11,6 +11,7 @@ from reports.declare import Declaration, Display
 from reports.effects import Effect
 from reports.measure import Measure
 from reports.results import Results
+from reports.study import Study
 from reports.table import Cell, Column, Row, Table
 from reports.wording import arms_of
 
@@ -113,8 +114,21 @@ def _lost(results: Results, measure: Measure) -> Iterator[Row]:
         for a, b in itertools.product(a_levels[1:], b_levels[1:]):
             name = f"{first}={a} with {second}={b}"
             if name not in told:
-                void = next((v.why for v in study.voids if v.levels == {first: a, second: b}), NO_CORNERS)
-                yield _not_estimable(name, void)
+                yield _not_estimable(name, _why_lost(study, {first: a, second: b}))
+
+
+def _why_lost(study: Study, levels: dict[str, str]) -> str:
+    """Why no four arms tell an interaction: the two levels exclude each other, or one of them takes an axis away."""
+    void = next((void.why for void in study.voids if void.levels == levels), "")
+    if void:
+        return void
+    for axis, level in levels.items():
+        arms = [arm for arm in study.arms if study.arms[arm].get(axis) == level]
+        for other in study.axes:
+            reasons = [study.void_reason(arm, other) for arm in arms]
+            if arms and all(reasons):
+                return f"no arm with {axis}={level} has a partner, {reasons[0]}"
+    return NO_CORNERS
 
 
 def _not_estimable(name: str, reason: str) -> Row:
@@ -130,8 +144,12 @@ def _caption(results: Results, declaration: Declaration, display: Display, rows:
     elif {"main", "arms"} & set(declaration.effects):
         parts.append("Each arm less the default.")
     covers = "seeds and examples" if most_seeds(results) > 1 else "examples only: one seed"
-    parts.append(f"Intervals of 95 %, not corrected, over {covers}. Adjusted p: Holm over each family, declared before;")
-    parts.append("exploratory ones by Benjamini and Hochberg. Detectable: the smallest true difference that this design")
+    parts.append(
+        f"Intervals of 95 %, not corrected, over {covers}. Adjusted p: Holm over each family, declared before;"
+    )
+    parts.append(
+        "exploratory ones by Benjamini and Hochberg. Detectable: the smallest true difference that this design"
+    )
     parts.append("calls at 80 % power. Unpooled: the interval from these arms' own seeds, as a check on pooling.")
     if any("×" in row.cells["effect"].text for row in rows):
         parts.append("An interaction a × b: by how much b changes what a does.")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 from reports.budget import average, cost, own_stages
+from reports.columns import CHECKS
 from reports.contrast import half_width
 from reports.effects import Effect
-from reports.columns import CHECKS
-from reports.mismatch import mismatches
 from reports.measure import Measure
+from reports.mismatch import mismatches
 from reports.results import Results
 from reports.statements import about_ceilings, about_controls, about_statements
 from reports.table import common_unit

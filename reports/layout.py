@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from reports.captions import BEST, BEST_GROUP, corrected, means_over, most_seeds, scaled
+from reports.cited import cited_rows
 from reports.claims import build_claims
-from reports.columns import ColumnMaker, Made, sentence
+from reports.columns import ColumnMaker
 from reports.declare import SOURCES, Declaration
 from reports.effects_table import build_effects
 from reports.panels import build_panels
 from reports.provenance import provenance
-from reports.cited import cited_rows
 from reports.results import Results
+from reports.score_columns import Made, sentence
 from reports.table import Cell, Column, Row, Table
 
 
@@ -56,7 +57,7 @@ class _Builder:
             return None
         columns = (Column("arm", "Arm", kind="text"), *(column for column, _ in made))
         cited = cited_rows(self.declaration.published, columns, self.notes)
-        rows = []
+        rows: list[Row] = []
         for arm in self.arms:
             cells = {"arm": self._arm(arm), **{column.key: cells[arm] for column, cells in made}}
             role = "default" if arm == self.study.default else "arm"

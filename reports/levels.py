@@ -1,7 +1,7 @@
 """The levels of an axis side by side: the arms that stand for each, and the comparisons of each with the first.
 
-In a design whose findings are about axes (a factorial, a fraction, steps) a level is the mean of its arms in the matched
-pairs; otherwise it is the one arm that differs from the default on this axis alone.
+In a design whose findings are about axes (a factorial, a fraction, steps) a level is the mean of its arms in the
+matched pairs; otherwise it is the one arm that differs from the default on this axis alone.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ import numpy as np
 
 from reports.best import best_group
 from reports.captions import BEST, BEST_GROUP, means_over, scaled
-from reports.columns import DASH, mean_cell
 from reports.declare import Declaration
 from reports.effects import Spread, outlying_arms
 from reports.levels import Level, finding, levels_of
 from reports.measure import Cube, Measure
 from reports.results import Results
+from reports.score_columns import DASH, mean_cell
 from reports.table import Cell, Column, Footnotes, Row, Table, ranked
 
 
@@ -34,7 +34,7 @@ def build_panels(results: Results, declaration: Declaration) -> Table | None:
     return Table(
         declaration.name,
         declaration.title,
-        _caption(results, declaration, panels, maker.grouped),
+        _caption(results, declaration, panels, maker.grouped, results.display(headline).name),
         (),
         (),
         maker.notes.listed(),
@@ -112,20 +112,21 @@ class _PanelMaker:
         cell, effect = mean_cell(per_seed, cube.examples), level.effect
         if effect is None or not effect.contrast.known:
             return cell
-        notes = ()
+        notes: tuple[str, ...] = ()
         if effect.unequal:
             text = f"Seeds of {' and '.join(effect.unequal)} spread unlike the other arms': own variance used."
             notes = (self.notes.letter(text),)
         return replace(cell, delta=effect.contrast, called=effect.contrast.significant, notes=notes)
 
 
-def _caption(results: Results, declaration: Declaration, panels: list[Table], grouped: bool) -> str:
+def _caption(results: Results, declaration: Declaration, panels: list[Table], grouped: bool, headline: str) -> str:
     cells = [cell for panel in panels for row in panel.rows for cell in row.cells.values()]
     parts = [f"{declaration.title}. {means_over(results, cells)}"]
     if results.effects.by_axis:
         parts.append(f"A level is the mean of its arms, Δ to the first level (grey) {results.effects.basis};")
     else:
         parts.append("A level is the arm that differs from the default in this axis only, Δ to the default (grey);")
+    parts[0] += f" Titles: the verdict on {headline}."
     family = "main effects" if results.effects.by_axis else "arms"
     parts.append(f"coloured where significant after Holm over the {family}. Intervals are in the table of effects.")
     parts.append(BEST_GROUP.format(row="level") if grouped else BEST)

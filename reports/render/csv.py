@@ -32,8 +32,8 @@ def render_csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_safe(head) for head in heads])
-    for row in flat:
-        line = {head: text for cell in row for head, text in cell.items()}
+    for line_of in flat:
+        line = {head: text for cell in line_of for head, text in cell.items()}
         writer.writerow([line.get(head, "") for head in heads])
     return out.getvalue()
 

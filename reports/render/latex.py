@@ -1,17 +1,19 @@
 r"""LaTeX: booktabs with grouped headers, the default row grey, ± as a subscript, Δ and its interval below.
 
-A body can be \input{} after `preamble.tex`, whose macros (\cmark \xmark \pmsub \delt \cited \defaultrow ...)
-an author may restyle without making the table again. A table too wide for a page is laid out as panels that
-share their rows.
+A body can be \input{} after `preamble.tex`, whose macros (\cmark \xmark \pmsub \dbox \delt \cited \defaultrow ...)
+an author may restyle without making the table again. A table too wide for a page is laid out as strips that share their
+rows, and one too tall for a page goes on in further floats.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+from dataclasses import dataclass
 
-from reports.render.numbers import good, interval, number, plain
-from reports.table import Cell, Column, Row, Table
+from reports.render.numbers import panel_title, plain
+from reports.render.tex import prose
+from reports.render.tex_grid import height, strips, tabular, total_width
+from reports.table import Column, Row, Table
 
 PREAMBLE = r"""% Needed once in the preamble of a document that \input{}s the tables; restyle here.
 \usepackage{booktabs}
@@ -32,171 +34,138 @@ PREAMBLE = r"""% Needed once in the preamble of a document that \input{}s the ta
 \providecommand{\same}[1]{\textcolor{lvmuted}{#1}}
 \providecommand{\second}[1]{\underline{#1}}
 \providecommand{\defaultrow}{\rowcolor{lvdefault}}
+\newlength{\lvdim}
+\providecommand{\dbox}[2]{\settowidth{\lvdim}{\scriptsize #1}\,\makebox[\lvdim][r]{\scriptsize #2}}
+\providecommand{\diff}[1]{\textcolor{lvmuted}{#1}}
+\providecommand{\diffgood}[1]{\textcolor{lvgood}{#1}}
+\providecommand{\diffbad}[1]{\textcolor{lvbad}{#1}}
+\providecommand{\lvname}[2]{\begin{tabular}[c]{@{}l@{}}#1\\[-1.5pt]#2\end{tabular}}
 \providecommand{\two}[2]{\begin{tabular}[c]{@{}c@{}}#1\\[-1.5pt]#2\end{tabular}}
 \newsavebox{\lvbox}
 \providecommand{\lvfit}[1]{\sbox{\lvbox}{#1}%
-  \ifdim\wd\lvbox>\textwidth\resizebox{\textwidth}{!}{\usebox{\lvbox}}\else\usebox{\lvbox}\fi}
+  \ifdim\wd\lvbox>\linewidth\resizebox{\linewidth}{!}{\usebox{\lvbox}}\else\usebox{\lvbox}\fi}
+\newsavebox{\lvsub}
+\providecommand{\lvpanel}[2]{\sbox{\lvsub}{#2}\begin{minipage}[t]{\wd\lvsub}\usebox{\lvsub}\\[3pt]%
+  {\scriptsize\raggedright\hyphenpenalty=10000\exhyphenpenalty=10000 #1\par}\end{minipage}}
 """
 
-SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
-    "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "−": r"$-$", "×": r"$\times$",
-    "±": r"$\pm$", "Δ": r"$\Delta$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\rightarrow$",
-    "←": r"$\leftarrow$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "·": r"$\cdot$", "†": r"\dag{}",
-    "‡": r"\ddag{}", "–": "--", "—": "---", "“": "``", "”": "''", "‘": "`", "’": "'", "…": r"\ldots{}",
-    "µ": r"$\mu$", "μ": r"$\mu$", "°": r"$^\circ$", "`": "{`}", "'": "{'}", "-": "{-}", "²": r"$^2$",
-    "³": r"$^3$", "\u00a0": "~",
-}  # fmt: skip
-WIDTH = 142  # characters of footnotesize: a page of 6.5 inches holds 118, and \lvfit may shrink a panel to five sixths
+LINE = 118  # characters of footnotesize on a page of 6.5 inches
+PAGE = 590  # points of a float's body on a page of 9 inches, its caption left out
+NOTE_LINES = 50
 
 
-def escape(text: object, limit: int = 0) -> str:
-    """Text that pdfLaTeX prints as it is; a character that it has no glyph for becomes its code point."""
-    out = []
-    for char in plain(text, limit):
-        if char in SPECIAL:
-            out.append(SPECIAL[char])
-        elif ord(char) < 128 or _accented(char):
-            out.append(char)
-        else:
-            plainer = unicodedata.normalize("NFKD", char)
-            out.append(plainer if plainer.isascii() and plainer.isalnum() else f"[U+{ord(char):04X}]")
-    return "".join(out)
+@dataclass(frozen=True)
+class _Body:
+    """A part of a float, and about how tall it is in points."""
 
-
-def _accented(char: str) -> bool:
-    """A Latin-1 letter that is a plain letter with an accent: known to inputenc in every encoding."""
-    return "\u00c0" <= char <= "\u00ff" and unicodedata.normalize("NFKD", char)[0].isascii() and char.isalpha()
+    text: str
+    tall: float
 
 
 def render_latex(table: Table, label: str | None = None) -> str:
-    """A `table*` environment for documents that have loaded `preamble.tex`."""
-    label = label or f"tab:{table.name}"
-    panels = _panels(table)
-    bodies = []
-    for i, columns in enumerate(panels):
-        head = rf"\textbf{{({chr(ord('a') + i)})}}\\[1pt]" + "\n" if len(panels) > 1 else ""
-        bodies.append(head + "\\lvfit{%\n" + _tabular(table, columns) + "}")
-    notes = ""
-    if table.notes or table.footer:
-        lines = [rf"\textsuperscript{{{letter}}} {escape(text)}" for letter, text in table.notes]
-        lines += [escape(line) for line in table.footer]
-        notes = (
-            "\\par\\vspace{2pt}\n\\begin{minipage}{\\textwidth}\\scriptsize\\raggedright\n"
-            + "\\\\\n".join(lines)
-            + "\n\\end{minipage}\n"
-        )
-    return (
-        f"% {plain(table.title)}: made by lavit report; edit the study or preamble.tex, not this file.\n"
-        "\\begin{table*}[t]\n\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\n"
-        f"\\caption{{{escape(table.caption)}}}\n\\label{{{as_label(label)}}}\n"
-        + "\n\\par\\vspace{4pt}\n".join(bodies)
-        + f"\n{notes}\\end{{table*}}\n"
+    """`table*` environments for documents that have loaded `preamble.tex`; one, unless it is taller than a page."""
+    label = as_label(label or f"tab:{table.name}")
+    bodies = (_panels(table) if table.panels else _strips(table)) + _notes(table)
+    caption_tall = 12 * (1 + len(table.caption) / 100)
+    floats: list[list[_Body]] = []
+    filled = 0.0
+    for body in bodies:
+        if not floats or filled + body.tall > PAGE - caption_tall:
+            floats.append([])
+            filled = 0.0
+        floats[-1].append(body)
+        filled += body.tall
+    source = (
+        f"% {plain(table.title)}: made by lavit report; edit the study or preamble.tex, not this file.\n{_from(table)}"
     )
+    return source + "".join(_float(table, label, place, own) for place, own in enumerate(floats))
+
+
+def _from(table: Table) -> str:
+    """A comment: which study, commit and runs the table comes from."""
+    behind = table.provenance
+    if not behind.study:
+        return ""
+    parts = [f"study {plain(behind.study, 80)}"]
+    parts += (
+        [f"commit {plain(behind.commit, 40)}{' (with local changes)' if behind.dirty else ''}"] if behind.commit else []
+    )
+    parts += [f"plan {behind.plan}"] if behind.plan else []
+    return (
+        f"% from: {', '.join(parts)}, {len(behind.runs)} runs; every number's runs: tables/{plain(table.name)}.json\n"
+    )
+
+
+def _float(table: Table, label: str, place: int, bodies: list[_Body]) -> str:
+    caption = prose(table.caption, 2000) if not place else f"{prose(table.title)} (continued)."
+    again = "\\addtocounter{table}{-1}\n" if place else ""
+    where = "p" if sum(body.tall for body in bodies) > 0.7 * PAGE else "t"
+    own = label if not place else f"{label}-part{place + 1}"
+    return (
+        f"\\begin{{table*}}[{where}]\n{again}\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{3pt}}\n"
+        f"\\caption{{{caption}}}\n\\label{{{own}}}\\vspace{{3pt}}\n"
+        + "\n\\par\\vspace{4pt}\n".join(body.text for body in bodies)
+        + "\n\\end{table*}\n"
+    )
+
+
+def _strips(table: Table) -> list[_Body]:
+    """The table in strips of columns, each in pieces of rows that fit a page."""
+    bodies = []
+    parts = strips(table)
+    for i, columns in enumerate(parts):
+        head = rf"\textbf{{({chr(ord('a') + i % 26)})}}\\[1pt]" + "\n" if len(parts) > 1 else ""
+        for rows in _pieces([row for row in table.rows if _says(row, columns)], columns):
+            tall = 40 + sum(height(row, columns) for row in rows)
+            bodies.append(_Body(head + "\\lvfit{%\n" + tabular(table, columns, rows) + "}", tall))
+    return bodies
+
+
+def _says(row: Row, columns: list[Column]) -> bool:
+    """Whether a row has its place in a strip: a cited one only where it has a number there."""
+    return row.role != "cited" or any(row.cells[column.key].mean is not None for column in columns)
+
+
+def _pieces(rows: list[Row], columns: list[Column]) -> list[list[Row]]:
+    pieces: list[list[Row]] = [[]]
+    filled = 0.0
+    for row in rows:
+        tall = height(row, columns)
+        if pieces[-1] and filled + tall > PAGE - 110:
+            pieces.append([])
+            filled = 0.0
+        pieces[-1].append(row)
+        filled += tall
+    return pieces
+
+
+def _panels(table: Table) -> list[_Body]:
+    """Small tables side by side, as many on a line as fit."""
+    widest = max(total_width(panel, list(panel.columns)) for panel in table.panels)
+    many = max(1, min(3, len(table.panels), int(1.08 * LINE / (widest + 3))))
+    lines = []
+    for at in range(0, len(table.panels), many):
+        drawn, tall = [], 0.0
+        for place, panel in enumerate(table.panels[at : at + many], at):
+            columns = list(panel.columns)
+            body = tabular(panel, columns, list(panel.rows), "t")
+            drawn.append(f"\\lvpanel{{{prose(panel_title(place, panel))}}}{{%\n{body}}}")
+            tall = max(tall, 50 + sum(height(row, columns) for row in panel.rows))
+        lines.append(_Body("\\lvfit{%\n" + "\\hspace{2.2em}%\n".join(drawn) + "}", tall))
+    return lines
+
+
+def _notes(table: Table) -> list[_Body]:
+    lines = [rf"\textsuperscript{{{letter}}} {prose(text)}" for letter, text in table.notes]
+    lines += [prose(line) for line in table.footer]
+    bodies = []
+    for at in range(0, len(lines), NOTE_LINES):
+        some = lines[at : at + NOTE_LINES]
+        text = "\\begin{minipage}{\\textwidth}\\scriptsize\\raggedright\n" + "\\\\\n".join(some) + "\n\\end{minipage}"
+        bodies.append(_Body(text, sum(8.5 * (1 + len(line) // 150) for line in some)))
+    return bodies
 
 
 def as_label(text: str) -> str:
     """A table's name as its LaTeX label."""
     return re.sub(r"[^A-Za-z0-9:.-]+", "-", text)
-
-
-def _panels(table: Table) -> list[list[Column]]:
-    """Columns by panel; every panel starts with the arm."""
-    name, rest = table.columns[0], list(table.columns[1:])
-    used = _width(table, name)
-    if used + sum(_width(table, c) for c in rest) <= WIDTH:
-        return [list(table.columns)]
-    panels: list[list[Column]] = []
-    line, width = [name], used
-    last_kind = ""
-    for _, columns in Table("", "", "", tuple(rest), ()).groups():
-        need = sum(_width(table, c) for c in columns)
-        turn = columns[0].kind == "score" and last_kind in ("axis", "cost")
-        if len(line) > 1 and (width + need > WIDTH or turn):
-            panels.append(line)
-            line, width = [name], used
-        line = line + columns
-        width += need
-        last_kind = columns[0].kind
-    return [*panels, line]
-
-
-def _width(table: Table, column: Column) -> float:
-    widest = 0.75 * max(len(word) for word in (column.label.split() or [""]))
-    for row in table.rows:
-        cell = row.cells[column.key]
-        if cell.delta is not None and cell.delta.known:
-            below = len(number(column, cell.delta.estimate)) + len(interval(column, cell.delta.low, cell.delta.high))
-            widest = max(widest, 0.72 * (below + 1))
-        if cell.interval is not None and cell.interval.known:
-            widest = max(widest, 0.72 * len(interval(column, cell.interval.low, cell.interval.high)))
-        if cell.mean is not None:
-            widest = max(widest, len(number(column, cell.mean)) + (4 if cell.spread is not None else 0))
-        widest = max(widest, 0.8 * len(plain(cell.text, 60)))
-    return widest + 1.6
-
-
-def _tabular(table: Table, columns: list[Column]) -> str:
-    groups = Table("", "", "", tuple(columns), ()).groups()
-    spec = "".join("l" if c.kind == "text" else "c" for c in columns)
-    lines = [rf"\begin{{tabular}}{{@{{}}{spec}@{{}}}}", r"\toprule"]
-    if any(group for group, _ in groups):
-        heads, rules, at = [], [], 1
-        for group, members in groups:
-            span = len(members)
-            if group:
-                heads.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(group, 60)}}}")
-                rules.append(rf"\cmidrule(lr){{{at}-{at + span - 1}}}")
-            else:
-                heads += [""] * span
-            at += span
-        lines += [" & ".join(heads) + r" \\", " ".join(rules)]
-    lines += [" & ".join(_head(c) for c in columns) + r" \\", r"\midrule"]
-    lines += [_row(row, columns) for row in table.rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(lines)
-
-
-def _head(column: Column) -> str:
-    arrow = {"higher": r"\,$\uparrow$", "lower": r"\,$\downarrow$"}.get(column.better or "", "")
-    note = rf"\textsuperscript{{{column.note}}}" if column.note else ""
-    words = plain(column.label, 40).split(" ")
-    if column.kind != "text" and len(words) > 1 and len(column.label) > 8:
-        half = max(1, len(words) // 2)
-        top, bottom = " ".join(words[:half]), " ".join(words[half:])
-        return rf"\two{{{escape(top)}}}{{{escape(bottom)}{arrow}{note}}}"
-    return escape(" ".join(words)) + arrow + note
-
-
-def _row(row: Row, columns: list[Column]) -> str:
-    start = r"\defaultrow " if row.role == "default" else ""
-    return start + " & ".join(_cell(row, column) for column in columns) + r" \\"
-
-
-def _cell(row: Row, column: Column) -> str:
-    cell: Cell = row.cells[column.key]
-    notes = rf"\textsuperscript{{{','.join(cell.notes)}}}" if cell.notes else ""
-    if cell.absent:
-        return "--" + notes
-    if cell.check is not None:
-        return (r"\cmark" if cell.check else r"\xmark") + notes
-    if cell.mean is None:
-        text = escape(cell.text, 60)
-        return (rf"\same{{{text}}}" if cell.muted else text) + notes
-    text = number(column, cell.mean, column.signed).replace("−", "$-$")
-    text = {1: rf"\textbf{{{text}}}", 2: rf"\second{{{text}}}"}.get(cell.rank, text)
-    if cell.spread is not None and column.spread:
-        text += rf"\pmsub{{{number(column, cell.spread)}}}"
-    text += notes
-    if cell.delta is not None and cell.delta.known:
-        macro = r"\delt"
-        if cell.called:
-            macro = r"\deltgood" if good(column, cell.delta.estimate) else r"\deltbad"
-        change = number(column, cell.delta.estimate, signed=True).replace("−", "$-$")
-        around = interval(column, cell.delta.low, cell.delta.high).replace("−", "$-$")
-        return rf"\two{{{text}}}{{{macro}{{{change}}}{{{around}}}}}"
-    if cell.interval is not None and cell.interval.known:
-        around = interval(column, cell.interval.low, cell.interval.high).replace("−", "$-$")
-        return rf"\two{{{text}}}{{\delt{{}}{{{around}}}}}"
-    return text

@@ -21,7 +21,9 @@ def render_markdown(table: Table) -> str:
         lines += [escape(panel_title(place, panel)), "", *_grid(panel), ""]
     if table.columns:
         lines += [*_grid(table), ""]
-    lines.append(escape(table.caption).replace("grey row", "row marked default").replace("Grey rows", "Rows in italics"))
+    lines.append(
+        escape(table.caption).replace("grey row", "row marked default").replace("Grey rows", "Rows in italics")
+    )
     lines += [f"<br><sup>{letter}</sup> {escape(text)}" for letter, text in table.notes]
     lines += [f"<br>{escape(line)}" for line in table.footer]
     return "\n".join(lines) + "\n"

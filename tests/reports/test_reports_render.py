@@ -22,9 +22,10 @@ from reports.contrast import Contrast
 from reports.render.console import render_console
 from reports.render.csv import render_csv, render_json
 from reports.render.html import render_html
-from reports.render.latex import PREAMBLE, escape, render_latex
+from reports.render.latex import PREAMBLE, render_latex
 from reports.render.markdown import render_markdown
 from reports.render.numbers import number, plain
+from reports.render.tex import escape
 from reports.table import Cell, Column, Footnotes, Row, Table, common_unit, ranked
 
 GOLDEN = Path(__file__).parent / "golden"
