@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from reports.contrast import LEVEL, contrast
-from reports.effects import Spread
 from reports.measure import Cube
+from reports.spread import Spread
 
 Weights = Mapping[str, float]
 

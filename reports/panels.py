@@ -9,11 +9,11 @@ import numpy as np
 from reports.best import best_group
 from reports.captions import BEST, BEST_GROUP, means_over, scaled
 from reports.declare import Declaration
-from reports.effects import Spread, outlying_arms
 from reports.levels import Level, finding, levels_of
 from reports.measure import Cube, Measure
 from reports.results import Results
 from reports.score_columns import DASH, mean_cell
+from reports.spread import Spread, outlying_arms
 from reports.table import Cell, Column, Footnotes, Row, Table, ranked
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from reports.best import best_group, seeds_cube
 from reports.budget import average, cost
 from reports.declare import Declaration, decimals
-from reports.effects import Spread, outlying_arms, spread_of
 from reports.measure import Cube, Measure
 from reports.results import Results
+from reports.spread import Spread, outlying_arms, spread_of
 from reports.table import Cell, Column, Footnotes, ranked
 
 DASH = Cell(absent=True)
