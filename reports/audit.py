@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any
 
@@ -10,6 +9,8 @@ from reports.budget import average, cost, own_stages
 from reports.check import Check
 from reports.evaluation_audit import absence_check, evaluation_check
 from reports.findings import warnings
+from reports.listing import duration
+from reports.origin_audit import code_check, data_check, environment_check, records_check
 from reports.price_audit import matched_check, price_check
 from reports.render.numbers import interval
 from reports.results import Results
@@ -35,8 +36,10 @@ def audit(results: Results) -> list[Check]:
         _time(results),
         price_check(results),
         matched_check(results),
-        _provenance(results),
-        _environment(results),
+        code_check(results),
+        data_check(results),
+        records_check(results),
+        environment_check(results),
     ]
     return [check for check in checks if check is not None]
 
@@ -215,51 +218,11 @@ def _time(results: Results) -> Check | None:
         return None
     plan = results.frame.header.get("plan") or {}
     planned, total = plan.get("seconds"), sum(spent.values())
-    text = f"{_duration(total)} of stages run, shared ones counted once"
+    text = f"{duration(total)} of stages run, shared ones counted once"
     if isinstance(planned, (int, float)) and planned > 0:
-        text += f"; planned {_duration(planned)} ({total / planned - 1:+.0%})".replace("-", "−")
+        text += f"; planned {duration(planned)} ({total / planned - 1:+.0%})".replace("-", "−")
     by_stage: dict[str, list[float]] = {}
     for (stage, _), seconds in spent.items():
         by_stage.setdefault(stage, []).append(seconds)
-    items = tuple(f"{stage}: {len(times)} × {_duration(sum(times) / len(times))}" for stage, times in by_stage.items())
+    items = tuple(f"{stage}: {len(times)} × {duration(sum(times) / len(times))}" for stage, times in by_stage.items())
     return Check("Plan and actual time", "info", text, items)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def _provenance(results: Results) -> Check:
-    git = results.frame.header.get("git") or {}
-    commit = str(git.get("commit") or "unknown")
-    dirty = bool(git.get("dirty"))
-    text = (
-        f"commit {commit[:12]}" + (", with uncommitted changes" if dirty else ", clean")
-        if git
-        else "no commit recorded"
-    )
-    items = []
-    for run in results.frame.runs.itertuples(index=False):
-        path = results.frame.files.get((run.arm, int(run.seed)))
-        if path is None:
-            continue
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        keys = " ".join(f"{stage} {str(key)[:8]}" for stage, key in run.stage_keys.items())
-        mlflow = f"; MLflow run {run.mlflow_run_id}" if run.mlflow_run_id else ""
-        items.append(f"{run.arm}, seed {run.seed}: records {digest}{mlflow}" + (f"; {keys}" if keys else ""))
-    return Check("Fingerprints", "warn" if dirty or not git else "ok", text, tuple(items))
-
-
-def _environment(results: Results) -> Check | None:
-    environment = results.frame.header.get("environment") or {}
-    flat: list[str] = []
-    for name, value in environment.items():
-        if isinstance(value, dict):
-            flat.append(f"{name}: " + ", ".join(f"{k} {v}" for k, v in value.items()))
-        else:
-            flat.append(f"{name} {value}")
-    return Check("Environment", "info", "of the machine that collected the runs", tuple(flat)) if flat else None

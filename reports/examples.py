@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Album:
     choices: list[Choice]
     pictures: dict[str, Path]
     rule: str
+    names: dict[Path, str] = field(default_factory=dict)
 
 
 def choose_examples(results: Results) -> Album:
@@ -101,8 +102,7 @@ def _choose(results: Results, measure: Measure, name: str, each: int, images: di
     at_random = random.Random(f"{measure.label}").sample(rest, min(each, len(rest)))
     top = _top(rows["score"])
     chosen = [*((e, "disagreement") for e in by_gap), *((e, "random") for e in at_random)]
-    wanted = rows[rows["example_id"].isin([e for e, _ in chosen])]
-    answers = {str(e): own for e, own in wanted.groupby("example_id", sort=False)}
+    answers = _answers(rows[rows["example_id"].isin([e for e, _ in chosen])])
     display = results.display(measure)
     for example, why in chosen:
         fact = facts.loc[example]
@@ -110,11 +110,10 @@ def _choose(results: Results, measure: Measure, name: str, each: int, images: di
         key = _name(album, picture) if picture is not None else None
         arms = []
         for arm in frame.arms:
-            own = answers[example]
             chips = []
-            for row in own[own["arm"] == arm].sort_values("seed").itertuples(index=False):
-                chip: dict[str, Any] = {"s": int(row.seed), "t": _clip(row.prediction), "v": float(row.score)}
-                file = drawn.get((arm, int(row.seed)), {}).get(example)
+            for seed, said, score in sorted(answers.get((example, arm), [])):
+                chip: dict[str, Any] = {"s": seed, "t": said, "v": score}
+                file = drawn.get((arm, seed), {}).get(example)
                 if file is not None:
                     chip["i"] = _name(album, file)
                 chips.append(chip)
@@ -140,6 +139,15 @@ def _choose(results: Results, measure: Measure, name: str, each: int, images: di
     album.choices.append(Choice(name, len(facts), len(pool), len(chosen)))
 
 
+def _answers(rows: pd.DataFrame) -> dict[tuple[str, str], list[tuple[int, str, float]]]:
+    """(example, arm) -> (seed, answer, score) of each of its runs."""
+    found: dict[tuple[str, str], list[tuple[int, str, float]]] = {}
+    columns = (rows[name].tolist() for name in ("example_id", "arm", "seed", "prediction", "score"))
+    for example, arm, seed, said, score in zip(*columns, strict=True):
+        found.setdefault((example, arm), []).append((int(seed), _clip(said), float(score)))
+    return found
+
+
 def _describe(table: pd.DataFrame, default: str) -> pd.DataFrame:
     """Per example: spread of the arms' means, the default's lead, and spread between seeds."""
     means = table.T.groupby(level=0).mean().T
@@ -158,10 +166,7 @@ def _picture_of(example: str, facts: pd.DataFrame, images: dict[str, Path]) -> P
 
 
 def _name(album: Album, path: Path) -> str:
-    key = f"p{len(album.pictures)}"
-    for known, file in album.pictures.items():
-        if file == path:
-            return known
+    key = album.names.setdefault(path, f"p{len(album.pictures)}")
     album.pictures[key] = path
     return key
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.errors import LavitError, did_you_mean
+from reports.commits import mixed_commits
 from reports.fingerprints import Fingerprints, read_fingerprints
 from reports.study import Study, read_study
 
@@ -51,7 +52,7 @@ class Frame:
     Attributes:
         study: what was asked and declared.
         records: one row per arm, seed, benchmark, control and example; stored units (CIDEr raw, accuracies
-        0-1). runs: one row per arm and seed: status, error, command, mlflow_run_id, wall_s, stage_keys.
+        0-1). runs: one row per arm and seed: status, error, command, mlflow_run_id, git, wall_s, stage_keys.
         metrics: arm, seed, name, value: the flat metrics of each run (`caption/CIDEr`, `tokenizer/kept`,
         ...). ledgers: arm, seed, stage, item, value: what each stage of a run cost. curves: arm, seed, stage,
         step, flops, name, value. header: the rest of runs.json (git, environment, plan, created). folder:
@@ -120,7 +121,7 @@ def load(folder: Path | str, one_rule: bool = True) -> Frame:
     frame.fingerprints = read_fingerprints(header, entries, study.default)
     if one_rule:
         frame.fingerprints.check(records)
-    frame.notes = [*_describe_gaps(frame), *frame.fingerprints.environments()]
+    frame.notes = [*_describe_gaps(frame), *frame.fingerprints.environments(), *mixed_commits(runs)]
     return frame
 
 
@@ -273,6 +274,7 @@ def _tabulate_runs(
             "error": _error_text(entry.get("error")),
             "command": str(entry.get("command") or ""),
             "mlflow_run_id": str(entry.get("mlflow_run_id") or ""),
+            "git": entry.get("git") or {},
             "wall_s": dict(entry.get("wall_s") or {}),
             "stage_keys": dict(entry.get("stage_keys") or {}),
         }
@@ -280,7 +282,7 @@ def _tabulate_runs(
         for stage, ledger in (entry.get("ledgers") or {}).items():
             items = (ledger or {}).items()
             ledgers += [(arm, seed, str(stage), str(i), float(v)) for i, v in items if _is_number(v)]
-    blank = {"error": "", "command": "", "mlflow_run_id": "", "wall_s": {}, "stage_keys": {}}
+    blank = {"error": "", "command": "", "mlflow_run_id": "", "git": {}, "wall_s": {}, "stage_keys": {}}
     for key in found:
         rows.setdefault(key, {"status": "done", **blank})
     seeds = sorted(set(study.seeds) | {seed for _, seed in rows})

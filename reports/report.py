@@ -18,7 +18,7 @@ from reports.figures.samples import choose_samples, draw_samples
 from reports.figures.variance import draw_variance
 from reports.findings import find, warnings
 from reports.frame import load
-from reports.html.page import Rendered, build_page
+from reports.html.page import SURROGATE, Rendered, build_page
 from reports.layout import build_tables
 from reports.render.console import render_console
 from reports.render.csv import render_csv, render_json
@@ -78,7 +78,7 @@ def build(study_dir: Path | str, out_dir: Path | str | None = None, tables: Path
     html.write_text(page, encoding="utf-8")
     document = make_document(results, findings, made)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
+    (out / "report.json").write_text(SURROGATE.sub("\ufffd", text) + "\n", encoding="utf-8")
     main = next((t for t in made if t.name == "main"), made[0])
     said = [*warnings(results), *(finding.sentence for finding in findings)]
     return ReportSummary(rendered[main.name].markdown, render_console(main), html, said)

@@ -80,7 +80,8 @@ def find_pictures(
 
 
 def _pictures(folder: Path, prefix: str) -> dict[str, Path]:
-    return {p.stem.removeprefix(prefix): p for p in sorted(folder.glob(f"{prefix}*.png"))}
+    found = folder.glob("*.png") if folder.is_dir() else ()  # the prefix is foreign text: no pattern may be made of it
+    return {p.stem.removeprefix(prefix): p for p in sorted(found) if p.name.startswith(prefix)}
 
 
 def choose_samples(frame: Frame) -> Grid | None:

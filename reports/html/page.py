@@ -11,13 +11,14 @@ import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.check import Check
@@ -25,12 +26,17 @@ from reports.examples import Album
 from reports.figures.samples import Grid
 from reports.figures.style import Figure
 from reports.findings import warnings
+from reports.listing import list_ledgers, list_runs
+from reports.origin_audit import mixed_references
 from reports.render.latex import PREAMBLE
 from reports.render.numbers import plain
 from reports.results import Results
 from reports.table import Table, common_unit
+from reports.trace import origins, read_tracking, trace_data
 from reports.wording import Finding
 
+SCRIPTS = ("report.js", "trace.js", "examples.js")
+SURROGATE = re.compile("[\ud800-\udfff]")
 BUDGET = 2_000_000  # bytes of pictures in a page
 SMALL = 6_000  # a PNG up to this size is embedded as it is
 
@@ -57,17 +63,20 @@ def build_page(
 ) -> str:
     """The whole page as text."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    template = environment.from_string(_asset("report.html.j2"))
-    script = _asset("report.js")
+    environment.loader = FunctionLoader(_asset)
+    template = environment.get_template("report.html.j2")
+    script = "".join(map(_asset, SCRIPTS))
     embedder = Embedder()
+    runs = origins(results)
     headline = results.headline
+    sized = [f for f in findings if f.value]
     return template.render(
         study=results.frame.study,
         strip=_strip(results),
-        notes=warnings(results),
+        notes=[*warnings(results), *mixed_references(results)],
         headline_name=results.display(headline).name if headline else results.frame.study.headline,
         basis=results.effects.basis,
-        findings=[[f for f in findings if f.value], [f for f in findings if not f.value]],
+        findings=[(columns_for(len(group)), group) for group in (sized, [f for f in findings if not f.value]) if group],
         tables=list(tables),
         rendered=rendered,
         figures=list(figures),
@@ -76,6 +85,11 @@ def build_page(
         has_examples=bool(album.examples),
         rule=album.rule,
         data=_data(results, album, embedder),
+        runs=list_runs(results, runs),
+        untraced=any(run.run_id for run in runs) and not read_tracking(results.frame).server,
+        ledgers=list_ledgers(results),
+        trace=safe_json(trace_data(results, tables, runs)),
+        tally={s: sum(c.state == s for c in checks) for s in ("warn", "ok", "info")},
         checks=list(checks),
         preamble=PREAMBLE,
         style=_asset("report.css"),
@@ -143,7 +157,12 @@ def _data(results: Results, album: Album, embedder: Embedder) -> str:
         "pictures": pictures,
         "examples": album.examples,
     }
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return safe_json(document)
+
+
+def safe_json(document: Any) -> str:
+    """JSON that cannot close the element that it stands in, whatever strings it holds."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for char, code in (
         ("&", "\\u0026"),
         ("<", "\\u003c"),
@@ -152,7 +171,12 @@ def _data(results: Results, album: Album, embedder: Embedder) -> str:
         ("\u2029", "\\u2029"),
     ):
         text = text.replace(char, code)
-    return text
+    return SURROGATE.sub("\ufffd", text)
+
+
+def columns_for(count: int) -> int:
+    """How many cards stand in a row, three or four, so that the last row is as full as can be."""
+    return count if count <= 4 else min((4, 3), key=lambda columns: (-count % columns, -columns))
 
 
 def _strip(results: Results) -> list[dict[str, Any]]:
@@ -163,7 +187,7 @@ def _strip(results: Results) -> list[dict[str, Any]]:
     seeds = len(frame.seeds)
     facts: list[dict[str, Any]] = [
         {
-            "head": f"{len(study.arms)} arms × {seeds} seed{'s' if seeds != 1 else ''}",
+            "head": f"{_count(len(study.arms), 'arm')} × {_count(seeds, 'seed')}",
             "text": _voids_text(results),
         },
         {
@@ -192,7 +216,12 @@ def _strip(results: Results) -> list[dict[str, Any]]:
         text = "uncommitted changes" if dirty else "clean" if git.get("commit") else "no commit recorded"
         facts.append({"head": f"git {str(git.get('commit') or 'unknown')[:8]}", "text": text, "warn": dirty})
     name = results.display(results.headline).name if results.headline else study.headline
-    facts.append({"head": f"Headline {plain(name, 40)}", "text": f"Holm over {len(study.family)} arms, α = 5 %"})
+    facts.append(
+        {
+            "head": f"Headline {plain(name, 40)}",
+            "text": f"Holm over {len(study.family)} arms, α = 5 %" if study.family else "nothing to compare with",
+        }
+    )
     return facts
 
 
@@ -206,6 +235,10 @@ def _flops(results: Results) -> float:
         key = keys.get((row.arm, row.seed), {}).get(row.stage, (row.arm, row.seed))
         spent[(row.stage, key)] = float(row.value)
     return math.fsum(spent.values())
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _voids_text(results: Results) -> str:

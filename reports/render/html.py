@@ -11,6 +11,8 @@ from markupsafe import Markup
 from reports.render.numbers import DASH, good, interval, number, panel_title, plain, tooltip
 from reports.table import Cell, Column, Table
 
+WIDEST = 12  # characters that the style sheet has a class for
+
 
 def render_html(table: Table) -> str:
     """A `<figure>` with the table, its caption and its footnotes; styled by the page, readable without."""
@@ -35,7 +37,16 @@ def _helpers() -> dict[str, object]:
         "sort_value": _sort_value,
         "arrow": lambda column: {"higher": "↑", "lower": "↓"}.get(column.better or "", ""),
         "Markup": Markup,
+        "widths": _widths,
     }
+
+
+def _widths(table: Table, column: Column) -> tuple[int, int]:
+    """Characters of a column's longest number and of its longest spread: what lines its numbers up at the point."""
+    cells = [row.cells[column.key] for row in table.rows]
+    values = [len(number(column, cell.mean, column.signed)) for cell in cells if cell.mean is not None]
+    spreads = [1 + len(number(column, c.spread)) for c in cells if c.spread is not None and column.spread]
+    return min(max(values, default=0), WIDEST), min(max(spreads, default=0), WIDEST)
 
 
 def _sort_value(column: Column, cell: Cell) -> str:

@@ -121,7 +121,7 @@ def test_a_second_build_gives_the_same_bytes_and_imports_nothing_heavy(
 def test_the_page_asks_for_nothing(built: tuple[reports.ReportSummary, Path]) -> None:
     text = built[0].html.read_text()
     page = PageReader(text)
-    assert page.tags.count("script") == 2
+    assert page.tags.count("script") == 3
     assert not page.handlers
     assert page.asks_for_nothing()
     assert not re.search(r"url\((?!#|&quot;#)", text)
