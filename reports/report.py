@@ -9,10 +9,13 @@ from pathlib import Path
 from reports.audit import audit
 from reports.document import make_document
 from reports.examples import choose_examples
+from reports.figures.codebook import draw_codebook
 from reports.figures.curves import draw_curves
 from reports.figures.forest import draw_forest
 from reports.figures.heatmap import draw_heatmap
 from reports.figures.interplay import draw_interactions
+from reports.figures.kept import draw_kept
+from reports.figures.marginal import draw_marginal
 from reports.figures.pareto import draw_pareto
 from reports.figures.samples import choose_samples, draw_samples
 from reports.figures.variance import draw_variance
@@ -28,7 +31,17 @@ from reports.render.markdown import render_markdown
 from reports.results import Results, analyse
 from reports.table import Table
 
-FIGURES = (draw_forest, draw_interactions, draw_heatmap, draw_curves, draw_pareto, draw_variance)
+FIGURES = (
+    draw_forest,
+    draw_marginal,
+    draw_interactions,
+    draw_heatmap,
+    draw_curves,
+    draw_pareto,
+    draw_variance,
+    draw_kept,
+    draw_codebook,
+)
 """In the order of the page; each returns None where a study has nothing for it to show."""
 
 

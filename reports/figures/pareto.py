@@ -10,13 +10,16 @@ from typing import Any
 import pandas as pd
 
 from reports.budget import average, cost, own_stages
-from reports.contrast import contrast
-from reports.figures.style import OPEN, TEXT_WIDTH, Figure, arm_style, drawing, save, spread_labels
+from reports.contrast import Contrast, contrast
+from reports.figures.labels import place_labels, short_names
+from reports.figures.style import FAINT, OPEN, TEXT_WIDTH, Figure, Series, arm_style, drawing, save
 from reports.render.numbers import plain
 from reports.results import Results
 from reports.table import common_unit
 
 NAME = "pareto"
+HEIGHT = 2.9  # inches
+MOST_NAMED = 12
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -36,51 +39,102 @@ def draw_pareto(results: Results, folder: Path) -> Figure | None:
     if measure is None or cube is None:
         return None
     display = results.display(measure)
-    better = -1.0 if display.better == "lower" else 1.0
-    panels = [p for p in (_flops(results), _tokens(results)) if len(p[1]) >= 2]
+    quality = {arm: contrast(cube, {arm: 1.0}, pooled=len(cube.arms) > 2) for arm in results.frame.arms}
+    quality = {arm: c for arm, c in quality.items() if math.isfinite(c.estimate)}
+    panels = [(label, {a: x for a, x in costs.items() if a in quality}) for label, costs in _costs(results)]
+    panels = [(label, costs) for label, costs in panels if len(costs) >= 2]
     if not panels:
         return None
-    styles = arm_style(results.frame.arms)
+    styles, labels = arm_style(results.frame.arms), short_names(results.frame.arms, 24)
     data: list[dict[str, Any]] = []
     with drawing(NAME) as pyplot:
-        figure, axes = pyplot.subplots(1, len(panels), figsize=(TEXT_WIDTH, 2.7), squeeze=False)
+        figure, axes = pyplot.subplots(1, len(panels), figsize=(TEXT_WIDTH, HEIGHT), squeeze=False, sharey=True)
+        figure.subplots_adjust(left=0.08, right=0.995, bottom=0.42 / HEIGHT, top=1 - 0.06 / HEIGHT, wspace=0.06)
         for axis, (label, costs) in zip(axes[0], panels, strict=True):
-            rows = []
-            for arm, spent in costs.items():
-                c = contrast(cube, {arm: 1.0}, pooled=len(cube.arms) > 2)
-                if math.isfinite(c.estimate):
-                    half = (c.high - c.low) / 2 if c.known else 0.0
-                    rows.append((arm, spent, c.estimate, half))
-            if not rows:
-                continue
-            on_front = {rows[i][0] for i in front([(x, better * y) for _, x, y, _ in rows])}
-            factor, unit = common_unit([x for _, x, _, _ in rows]) if label.endswith("FLOPs") else (1.0, "")
-            for arm, x, y, half in rows:
-                colour = styles[arm][0]
-                marker = "o" if arm in on_front else "x"
-                axis.errorbar(
-                    x * factor, y * display.scale, yerr=half * display.scale, fmt=marker, color=colour, capsize=2,
-                    markersize=5, linewidth=0.9,
-                )  # fmt: skip
-                told = {"cost": label, "spent": x, "arm": arm, "quality": y, "half_width": half}
-                data.append({**told, "pareto": arm in on_front})
-            best = sorted((x * factor, y * display.scale) for arm, x, y, _ in rows if arm in on_front)
-            axis.step(
-                *zip(*best, strict=True), where="post", color=OPEN, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1
-            )
-            _name(axis, [(arm, x * factor, y * display.scale) for arm, x, y, _ in rows], styles)
-            axis.set_xlabel(f"{label}{f' ({unit})' if unit else ''}")
-            axis.set_title(plain(display.name, 32))
-        figure.tight_layout(pad=0.5, w_pad=1.6)
+            points = _points(label, costs, quality, -1.0 if display.better == "lower" else 1.0)
+            data += points
+            _panel(axis, points, display.scale, styles)
+        axes[0][0].set_ylabel(plain(display.name, 40))
+        for axis, (label, _) in zip(axes[0], panels, strict=True):  # limits are shared: names come last
+            _name(axis, [d for d in data if d["cost"] == label], display.scale, labels, styles)
         table = pd.DataFrame(data)
         svg = save(figure, NAME, folder, table)
+    seeds = sorted({c.n_seeds for c in quality.values()})
+    over = "seeds and examples" if seeds[-1] > 1 else "examples (one seed)"
     caption = (
-        f"{display.name} against what it costs, mean over seeds with its 95 % interval over seeds and examples. "
-        "Dashed: the Pareto front; a cross: an arm that another one beats at no greater cost (by the means, whatever "
-        "the intervals)."
+        f"{display.name} against what it costs: mean over {' to '.join(map(str, seeds[:: max(1, len(seeds) - 1)]))} "
+        f"seed{'s' if seeds[-1] > 1 else ''} with its 95 % interval over {over}. Dashed: the Pareto front; a filled "
+        "glyph: an arm on it; an open one: an arm that another beats at no greater cost (by the means, whatever the "
+        "intervals)."
     )
+    if len(quality) > MOST_NAMED:
+        caption += " Named: the default and the arms on the front; the others in grey, named in the data."
     alt = "; ".join(f"{d['arm']}: {d['quality']:.4g} at {d['spent']:.4g} {d['cost']}" for d in data)
     return Figure(NAME, "Quality against cost", caption, alt, svg, table)
+
+
+def _points(label: str, costs: dict[str, float], quality: dict[str, Contrast], better: float) -> list[dict[str, Any]]:
+    best = front([(x, better * quality[arm].estimate) for arm, x in costs.items()])
+    on_front = {list(costs)[i] for i in best}
+    named = len(quality) <= MOST_NAMED
+    default = next(iter(quality))
+    found = []
+    for arm, x in costs.items():
+        c = quality[arm]
+        half = (c.high - c.low) / 2 if c.known else 0.0
+        told = {"cost": label, "spent": x, "arm": arm, "quality": c.estimate, "half_width": half, "seeds": c.n_seeds}
+        found.append({**told, "pareto": arm in on_front, "named": named or arm in on_front or arm == default})
+    return found
+
+
+def _panel(axis: Any, points: list[dict[str, Any]], scale: float, styles: dict[str, Series]) -> None:
+    """Every arm's point with its whisker, and the front."""
+    label = points[0]["cost"]
+    factor, unit = common_unit([d["spent"] for d in points]) if label.endswith("FLOPs") else (1.0, "")
+    for d in points:
+        style = styles[d["arm"]]
+        colour = style.colour if d["named"] else FAINT
+        x, y = d["spent"] * factor, d["quality"] * scale
+        if d["half_width"] > 0:
+            bars = {"capsize": 1.8, "capthick": 0.7, "zorder": 3 if d["named"] else 2}
+            axis.errorbar(x, y, yerr=d["half_width"] * scale, fmt="none", ecolor=colour, elinewidth=0.7, **bars)
+        face = colour if d["pareto"] else "white"
+        look = {"markersize": 5, "markeredgecolor": colour, "markerfacecolor": face, "markeredgewidth": 1.0}
+        axis.plot(x, y, style.marker, linestyle="none", zorder=5 if d["named"] else 2.5, **look)
+    best = sorted((d["spent"] * factor, d["quality"] * scale) for d in points if d["pareto"])
+    if len(best) > 1:
+        line = {"color": OPEN, "linewidth": 0.9, "linestyle": (0, (3, 2)), "zorder": 1}
+        axis.step(*zip(*best, strict=True), where="post", **line)
+    axis.set_xlabel(f"{unit}FLOPs of training" if label.endswith("FLOPs") else label)
+    left, right = axis.get_xlim()
+    if max(d["spent"] for d in points) - min(d["spent"] for d in points) < 1e-9 * abs(right):
+        left, right = left - 1, right + 1  # every arm costs the same
+    wide = right - left
+    axis.set_xlim(left - 0.1 * wide, right + 0.3 * wide)
+
+
+def _name(
+    axis: Any, points: list[dict[str, Any]], scale: float, labels: dict[str, str], styles: dict[str, Series]
+) -> None:
+    """The arms' names beside their points, clear of each other and, where it can be, of the whiskers."""
+    factor = common_unit([d["spent"] for d in points])[0] if points[0]["cost"].endswith("FLOPs") else 1.0
+    whiskers = []
+    for d in points:
+        x, y, half = d["spent"] * factor, d["quality"] * scale, d["half_width"] * scale
+        (across, low), (_, high) = axis.transData.transform([(x, y - half), (x, y + half)])
+        whiskers.append((across - 2, low, across + 2, high))
+    front_xy = sorted((d["spent"] * factor, d["quality"] * scale) for d in points if d["pareto"])
+    corners = axis.transData.transform(front_xy)
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:], strict=False):
+        whiskers += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, min(y0, y1), x1 + 1, max(y0, y1))]
+    named = [d for d in points if d["named"]]
+    named.sort(key=lambda d: (-d["quality"], d["arm"]))
+    what = [(d["spent"] * factor, d["quality"] * scale, labels[d["arm"]], styles[d["arm"]].colour) for d in named]
+    place_labels(axis, what, whiskers)
+
+
+def _costs(results: Results) -> list[tuple[str, dict[str, float]]]:
+    return [_flops(results), _tokens(results)]
 
 
 def _flops(results: Results) -> tuple[str, dict[str, float]]:
@@ -99,17 +153,3 @@ def _tokens(results: Results) -> tuple[str, dict[str, float]]:
         if math.isfinite(mean):
             found[arm] = mean
     return "visual tokens an image", found
-
-
-def _name(axis: Any, points: list[tuple[str, float, float]], styles: dict[str, tuple[str, Any]]) -> None:
-    """Each arm's name beside its point; names that would meet are pushed apart."""
-    low, high = axis.get_ylim()
-    left, right = axis.get_xlim()
-    axis.set_xlim(left, right + (right - left) * 0.35)
-    rows = spread_labels([y for _, _, y in points], (high - low) * 0.085)
-    for (arm, x, y), label in zip(points, rows, strict=True):
-        at = x + (right - left) * 0.04
-        if abs(label - y) > (high - low) * 0.02:
-            axis.plot([x, at], [y, label], color=styles[arm][0], linewidth=0.4, alpha=0.6)
-        ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
-        axis.text(at, label, plain(arm, 22), color=styles[arm][0], fontsize=6.5, va="center", bbox=ground)
