@@ -26,8 +26,8 @@ HEIGHT = 2.9
 class Use:
     """How the arms of a group, which share their tokenizers, use the codebook.
 
-    frequency_SR: share of all tokens that have the code of a rank, per seed; 0 beyond the codes used. size: codes in the
-    book, None where no run told.
+    frequency_SR: share of all tokens that have the code of a rank, per seed; 0 beyond the codes used.
+    size: codes in the book, None where no run told.
     """
 
     arms: list[str]

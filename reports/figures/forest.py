@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from reports.effects import Effect
-from reports.figures.style import BAD, BAND, GOOD, OPEN, TEXT_WIDTH, Figure, drawing, save
+from reports.figures.labels import short_names
+from reports.figures.style import BAD, BAND, GOOD, OPEN, SMALL, TALLEST, TEXT_WIDTH, Figure, drawing, save
 from reports.render.numbers import plain
 from reports.results import Results
 
@@ -26,7 +27,8 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
     labels = [_label(e) for e in rows]
     data: list[dict[str, object]] = []
     with drawing(NAME) as pyplot:
-        height = 0.34 * len(rows) + 1.0
+        line = min(0.34, (TALLEST - 1.0) / len(rows))
+        height = line * len(rows) + 1.0
         figure, axes = pyplot.subplots(1, len(measures), figsize=(TEXT_WIDTH, height), sharey=True, squeeze=False)
         for axis, measure in zip(axes[0], measures, strict=True):
             display = results.display(measure)
@@ -35,7 +37,7 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
                 data.append(_datum(effect, display.name))
                 if not c.known:
                     place = {"textcoords": "offset points", "va": "center"}
-                    axis.annotate("not estimable", (0, y), (3, 0), fontsize=6.5, color=OPEN, **place)
+                    axis.annotate("not estimable", (0, y), (3, 0), fontsize=SMALL, color=OPEN, **place)
                     continue
                 if math.isfinite(c.detectable):
                     axis.barh(y, 2 * c.detectable * k, left=-c.detectable * k, height=0.62, color=BAND, zorder=1)
@@ -60,7 +62,9 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
             left, right = axis.get_xlim()
             if right - left < 1e-6:  # no run differs at all
                 axis.set_xlim(-1, 1)
-        axes[0][0].set_yticks(range(len(rows)), [plain(label, 44) for label in labels])
+        names = short_names(labels, 40)
+        size = 8 if line > 0.2 else SMALL
+        axes[0][0].set_yticks(range(len(rows)), [names[label] for label in labels], fontsize=size)
         for axis in axes[0][1:]:
             axis.tick_params(axis="y", labelleft=False)
         figure.supxlabel(
@@ -71,12 +75,20 @@ def draw_forest(results: Results, folder: Path) -> Figure | None:
         svg = save(figure, NAME, folder, table)
     what = f"main effects {results.effects.basis}" if results.effects.by_axis else "each arm less the default"
     caption = (
-        f"Differences with 95 % intervals over seeds and examples: {what}. Grey bar: differences that this design "
+        f"Differences with 95 % intervals over {_covers(data)}: {what}. Grey bar: differences that this design "
         "would have missed more often than one time in five (80 % power, at Holm's strictest step). Up and blue: "
         "better after Holm; down and orange: worse; grey: not called."
     )
     alt = "; ".join(f"{d['subject']} on {d['benchmark']}: {d['verdict']}" for d in data)
     return Figure(NAME, "Effects", caption, alt, svg, table)
+
+
+def _covers(data: list[dict[str, object]]) -> str:
+    """What the intervals are over, with the number of seeds."""
+    seeds = sorted({int(str(d["seeds"])) for d in data if d["seeds"]})
+    if seeds[-1] == 1:
+        return "examples of this one training run"
+    return f"{f'{seeds[0]} to {seeds[-1]}' if len(seeds) > 1 else seeds[0]} seeds and the examples"
 
 
 def _label(effect: Effect) -> str:
@@ -96,4 +108,6 @@ def _datum(effect: Effect, name: str) -> dict[str, object]:
         "detectable": c.detectable,
         "p_adjusted": c.p_adjusted,
         "verdict": effect.verdict,
+        "seeds": c.n_seeds,
+        "examples": c.n_examples,
     }

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.figures.style import BAD, GOOD, TEXT_WIDTH, Figure, drawing, save
-from reports.render.numbers import plain
+from reports.figures.labels import short_names
+from reports.figures.style import BAD, GOOD, SMALL, SMALLEST, TALLEST, TEXT_WIDTH, Figure, drawing, save
+from reports.render.numbers import MINUS
 from reports.results import Results
 
 NAME = "heatmap"
@@ -40,7 +41,8 @@ def draw_heatmap(results: Results, folder: Path) -> Figure | None:
             better = -1.0 if display.better == "lower" else 1.0
             shade[row, column] = better * c.estimate / c.se if c.se > 0 else 0.0
             called = effect.verdict in ("helps", "hurts")
-            texts[row, column] = f"{c.estimate * display.scale:+.{display.decimals}f}{' •' if called else ''}"
+            text = f"{c.estimate * display.scale:+.{display.decimals}f}".replace("-", MINUS)
+            texts[row, column] = f"{text}{' •' if called else ''}"
             told = {"in_standard_errors": shade[row, column], "p_adjusted": c.p_adjusted, "verdict": effect.verdict}
             data.append({"arm": arm, "benchmark": names[column], "estimate": c.estimate, **told})
     with drawing(NAME) as pyplot:
@@ -48,19 +50,21 @@ def draw_heatmap(results: Results, folder: Path) -> Figure | None:
         from matplotlib.colors import LinearSegmentedColormap
 
         colours = LinearSegmentedColormap.from_list("verdict", [BAD, "#f7f7f7", GOOD])
-        height = 0.32 * len(arms) + 1.1
+        line = min(0.32, (TALLEST - 1.1) / len(arms))
+        height = line * len(arms) + 1.1
         width = min(TEXT_WIDTH, 3.2 + 0.95 * len(measures))
         figure, axis = pyplot.subplots(figsize=(width, height), layout="constrained")
         seaborn.heatmap(
             np.clip(shade, -CLIP, CLIP), annot=texts, fmt="", cmap=colours, vmin=-CLIP, vmax=CLIP, ax=axis,
-            linewidths=1.5, linecolor="white", annot_kws={"fontsize": 6.5}, mask=np.isnan(shade),
+            linewidths=1.5, linecolor="white", annot_kws={"fontsize": SMALL if (width - 2.8) / len(measures) > 0.5 else SMALLEST}, mask=np.isnan(shade),
             cbar_kws={"label": "better →  (standard errors)", "shrink": 0.9},
         )  # fmt: skip
         axis.set_facecolor("#f0f0f0")
         for row, column in zip(*np.nonzero(np.isnan(shade)), strict=True):
             axis.text(column + 0.5, row + 0.5, "–", ha="center", va="center", color="#8a8a8a")
-        axis.set_yticklabels([plain(arm, 34) for arm in arms], rotation=0)
-        axis.set_xticklabels([plain(name, 22) for name in names], rotation=20, ha="right", rotation_mode="anchor")
+        rows, heads = short_names(arms, 34), short_names(names, 22)
+        axis.set_yticklabels([rows[arm] for arm in arms], rotation=0, fontsize=8 if line > 0.2 else SMALL)
+        axis.set_xticklabels([heads[name] for name in names], rotation=20, ha="right", rotation_mode="anchor")
         axis.tick_params(length=0)
         table = pd.DataFrame(data)
         svg = save(figure, NAME, folder, table)

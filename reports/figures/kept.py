@@ -179,8 +179,8 @@ def _data(maps: Maps, frame: Frame) -> pd.DataFrame:
 def _caption(maps: Maps, frame: Frame, shown: int) -> str:
     seeds = max(len(frame.done(arm)) for group in maps.groups for arm in group)
     text = (
-        f"Patches that became tokens: outlined (in at least half of {seeds} seeds); under grey: dropped, the denser the "
-        "grey the more seeds drop it. Below: patches kept, mean over seeds. "
+        f"Patches that became tokens: outlined (in at least half of {seeds} seeds); under grey: dropped, the denser "
+        "the grey the more seeds drop it. Below: patches kept, mean over seeds. "
         if seeds > 1
         else "Patches that became tokens: outlined; under grey: dropped. Below: patches kept. One seed. "
     )

@@ -10,6 +10,7 @@ import numpy as np
 from reports.figures.style import SMALL
 from reports.render.numbers import plain
 
+CROWDED = 24  # letters from which on names made of levels are told by the levels alone, in every figure alike
 Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
 
 
@@ -22,7 +23,7 @@ def short_names(names: Sequence[str], limit: int) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: set[str] = set()
     texts = [plain(name, 400) or "(no name)" for name in names]
-    crowded = any(len(text) > limit for text in texts)
+    crowded = any(len(text) > CROWDED for text in texts)
     for name, text in zip(names, texts, strict=True):
         levels = [part.partition("=")[2] for part in text.split()]
         if crowded and len(levels) > 1 and all(levels):
@@ -44,7 +45,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def spread_labels(wanted: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> list[float]:
-    """Positions as near to the wanted ones as they can be while `gap` apart, in the same order, within `low` and `high`.
+    """Positions nearest to the wanted ones that are `gap` apart, in the same order, within `low` and `high`.
 
     Least squares under an order: less i * gap, the positions must not fall, which pooling neighbours solves exactly
     (isotonic regression). Where there is no room for all, the gap shrinks to what there is.

@@ -56,10 +56,10 @@ def draw_marginal(results: Results, folder: Path) -> Figure | None:
     seeds = len(cube.seeds)
     over = "seeds and examples" if seeds > 1 else "examples (one seed)"
     caption = (
-        f"{display.name} by the levels of each axis. Grey: arms that differ in this axis only, joined (mean over {seeds} "
-        f"seed{'s' if seeds > 1 else ''} each); in colour: the mean over them, each level over the same settings of the "
-        f"other axes, with its 95 % interval over {over}. The interval is of the mean, not of the difference: for that "
-        "see the effects."
+        f"{display.name} by the levels of each axis. Grey: arms that differ in this axis only, joined (mean over "
+        f"{seeds} seed{'s' if seeds > 1 else ''} each; their number in brackets); in colour: the mean over them, each "
+        f"level over the same settings of the other axes, with its 95 % interval over {over}. The interval is of the "
+        "mean, not of the difference: for that see the effects."
     )
     means = [d for d in data if d["arm"] == ""]
     alt = "; ".join(f"{d['axis']}={d['level']}: {d['mean'] * display.scale:.4g}" for d in means)

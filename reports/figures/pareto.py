@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,7 +126,7 @@ def _name(
         whiskers.append((across - 2, low, across + 2, high))
     front_xy = sorted((d["spent"] * factor, d["quality"] * scale) for d in points if d["pareto"])
     corners = axis.transData.transform(front_xy)
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         whiskers += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, min(y0, y1), x1 + 1, max(y0, y1))]
     named = [d for d in points if d["named"]]
     named.sort(key=lambda d: (-d["quality"], d["arm"]))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from reports.figures.style import TEXT_WIDTH, Figure, drawing, save
+from reports.figures.labels import short_names
+from reports.figures.style import SMALL, SMALLEST, TALLEST, TEXT_WIDTH, Figure, drawing, save
 from reports.frame import Frame
 from reports.render.numbers import plain
 
 NAME = "samples"
 COLUMNS = 8
+LEFT = 1.45  # inches for the names
 DRAWING = "t2i"
 
 
@@ -138,13 +141,28 @@ def draw_samples(grid: Grid, folder: Path) -> Figure:
                 top, left = r * (size + gap), c * (size + gap)
                 sheet[top : top + size, left : left + size] = np.asarray(tile)
     table = pd.DataFrame(data)
+    names = short_names([name for name, _ in lines], 26)
+    heads = [_head(grid.prompts.get(example, "")) for example in grid.examples]
+    head = 0.1 * max(text.count("\n") + 1 for text in heads) + 0.06 if any(heads) else 0.03
     with drawing(NAME) as pyplot:
-        width = TEXT_WIDTH - 1.4
-        figure = pyplot.figure(figsize=(TEXT_WIDTH, width * sheet.shape[0] / sheet.shape[1] + 0.05))
-        axis = figure.add_axes((1.4 / TEXT_WIDTH, 0, width / TEXT_WIDTH, 1))
+        pictures_wide = min(TEXT_WIDTH - LEFT, (TALLEST - head) * sheet.shape[1] / sheet.shape[0])
+        width, tall = LEFT + pictures_wide, pictures_wide * sheet.shape[0] / sheet.shape[1]
+        figure = pyplot.figure(figsize=(width, tall + head))
+        axis = figure.add_axes((LEFT / width, 0, pictures_wide / width, tall / (tall + head)))
         axis.imshow(sheet, interpolation="nearest")
         axis.set_axis_off()
         for r, (arm, _) in enumerate(lines):
-            axis.text(-8, r * (size + gap) + size / 2, plain(arm, 26), ha="right", va="center", fontsize=7)
-        svg = save(figure, NAME, folder, table)
-    return Figure(NAME, "Samples", "", "", svg, table)
+            at = r * (size + gap) + size / 2
+            axis.text(-8, at, names[arm], ha="right", va="center", fontsize=SMALL)
+        for c, text in enumerate(heads):
+            at = c * (size + gap) + size / 2
+            axis.text(at, -8, text, ha="center", va="bottom", fontsize=SMALLEST, linespacing=1.0)
+        svg = save(figure, NAME, folder, table, png=True)
+    alt = f"{grid.title}, rows: " + ", ".join(name for name, _ in lines)
+    return Figure(NAME, "Samples", f"Seed {grid.seed}; {grid.rule}", alt, svg, table)
+
+
+def _head(prompt: str) -> str:
+    """A prompt over its column: at most five short lines."""
+    text = plain(prompt, 200)
+    return "\n".join(textwrap.wrap(text, 15, max_lines=5, placeholder="…", break_long_words=True)) if text else ""

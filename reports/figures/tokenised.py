@@ -1,7 +1,7 @@
 """What tokenizers made of the evaluated images: which patches they kept, and which codes they gave.
 
-Read from the records of `tokenizer/cosine`: `prediction` holds an image's codes in reading order, and `kept` in `aux` one
-character a patch, row by row over a square grid: 1 where the patch became a token.
+Read from the records of `tokenizer/cosine`: `prediction` holds an image's codes in reading order, and `kept` in `aux`
+one character a patch, row by row over a square grid: 1 where the patch became a token.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.figures.style import OPEN, PALETTE, TEXT_WIDTH, Figure, drawing, save
+from reports.figures.labels import short_names
+from reports.figures.style import OPEN, PALETTE, SMALL, TALLEST, TEXT_WIDTH, Figure, drawing, save
 from reports.render.numbers import plain
 from reports.results import Results
 
@@ -28,7 +29,8 @@ def draw_variance(results: Results, folder: Path) -> Figure | None:
     labels = [effect.label for effect in rows]
     data = []
     with drawing(NAME) as pyplot:
-        size = (TEXT_WIDTH, 0.26 * len(rows) + 1.0)
+        line = min(0.26, (TALLEST - 1.0) / len(rows))
+        size = (TEXT_WIDTH, line * len(rows) + 1.0)
         figure, axes = pyplot.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)
         for axis, measure in zip(axes[0], measures, strict=True):
             display = results.display(measure)
@@ -48,16 +50,17 @@ def draw_variance(results: Results, folder: Path) -> Figure | None:
             axis.set_ylim(len(rows) - 0.4, -0.6)
             axis.tick_params(axis="y", length=0)
             axis.spines["left"].set_visible(False)
-        axes[0][0].set_yticks(range(len(rows)), [plain(label, 40) for label in labels])
-        figure.supxlabel("half the 95 % interval", fontsize=8)
+        names = short_names(labels, 40)
+        axes[0][0].set_yticks(range(len(rows)), [names[label] for label in labels], fontsize=8 if line > 0.2 else SMALL)
+        figure.supxlabel("half the 95 % interval", fontsize=8, x=0.01, ha="left")
         handles = [
             pyplot.Rectangle((0, 0), 1, 1, color=PALETTE[1]),
             pyplot.Rectangle((0, 0), 1, 1, facecolor="#c9d6df", hatch="//", edgecolor=OPEN, lw=0),
         ]
-        figure.tight_layout(pad=0.5, w_pad=1.2, rect=(0, 0, 1, 0.94))
+        figure.tight_layout(pad=0.5, w_pad=1.2)
         figure.legend(
-            handles, ["seeds: more runs", "examples: a larger test set"], loc="upper right", ncols=2, frameon=False,
-            fontsize=6.5,
+            handles, ["seeds: more runs", "examples: a larger test set"], loc="lower right", ncols=2, frameon=False,
+            fontsize=SMALL, borderaxespad=0.1,
         )  # fmt: skip
         table = pd.DataFrame(data)
         svg = save(figure, NAME, folder, table)
