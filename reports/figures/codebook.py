@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports.figures.labels import short_names, spread_labels
-from reports.figures.style import SMALL, TEXT_WIDTH, Figure, drawing, save, series_style
+from reports.figures.style import SMALL, TEXT_WIDTH, Figure, drawing, make_room, save, series_style
 from reports.figures.tokenised import group_name, same, tokenizer_records
 from reports.frame import Frame
 from reports.render.numbers import plain
@@ -105,6 +105,7 @@ def draw_codebook(results: Results, folder: Path) -> Figure | None:
         for one in (axis.xaxis, axis.yaxis):
             one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             one.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        make_room(figure)
         _name(axis, shown, ends, names)
         table = _data(uses)
         svg = save(figure, NAME, folder, table)

@@ -11,7 +11,7 @@ from scipy import special
 
 from reports.budget import curve
 from reports.figures.labels import short_names, spread_labels
-from reports.figures.style import FAINT, SMALL, TEXT_WIDTH, Figure, arm_style, drawing, save
+from reports.figures.style import FAINT, SMALL, TEXT_WIDTH, Figure, arm_style, drawing, make_room, save
 from reports.render.numbers import plain
 from reports.results import Results
 from reports.table import common_unit
@@ -52,6 +52,7 @@ def draw_curves(results: Results, folder: Path) -> Figure | None:
             left=0.52 / TEXT_WIDTH, right=1 - LABEL / TEXT_WIDTH, bottom=0.42 / height, top=1 - 0.28 / height,
             wspace=0.1, hspace=0.75 / tall,
         )  # fmt: skip
+        ends_of: list[tuple[Any, list[tuple[str, float, float]]]] = []
         for row, (name, rows) in zip(axes, bands.items(), strict=True):
             title = display.name + ", validation" if display and name == headline else name
             for axis, kind in zip(row, on, strict=True):
@@ -65,7 +66,10 @@ def draw_curves(results: Results, folder: Path) -> Figure | None:
                 if kind == "flops" and name == headline and np.isfinite(budget):
                     _mark_budget(axis, budget * factor)
             row[0].set_title(plain(title, 60), loc="left")
-            _name_ends(*named, labels, styles, tall)
+            ends_of.append(named)
+        make_room(figure)
+        for axis, ends in ends_of:
+            _name_ends(axis, ends, labels, styles, tall)
         table = pd.concat([rows.assign(name=name) for name, rows in bands.items()], ignore_index=True)
         svg = save(figure, NAME, folder, table)
     alt = "Learning curves of " + ", ".join(frame.arms)

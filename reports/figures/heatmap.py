@@ -54,9 +54,10 @@ def draw_heatmap(results: Results, folder: Path) -> Figure | None:
         height = line * len(arms) + 1.1
         width = min(TEXT_WIDTH, 3.2 + 0.95 * len(measures))
         figure, axis = pyplot.subplots(figsize=(width, height), layout="constrained")
+        letters = SMALL if (width - 2.8) / len(measures) > 0.5 else SMALLEST
         seaborn.heatmap(
             np.clip(shade, -CLIP, CLIP), annot=texts, fmt="", cmap=colours, vmin=-CLIP, vmax=CLIP, ax=axis,
-            linewidths=1.5, linecolor="white", annot_kws={"fontsize": SMALL if (width - 2.8) / len(measures) > 0.5 else SMALLEST}, mask=np.isnan(shade),
+            linewidths=1.5, linecolor="white", annot_kws={"fontsize": letters}, mask=np.isnan(shade),
             cbar_kws={"label": "better →  (standard errors)", "shrink": 0.9},
         )  # fmt: skip
         axis.set_facecolor("#f0f0f0")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.effects import Effect
 from reports.figures.labels import short_names, spread_labels
-from reports.figures.style import PALETTE, SMALL, TEXT_WIDTH, Figure, drawing, save
+from reports.figures.style import PALETTE, SMALL, TEXT_WIDTH, Figure, drawing, make_room, save
 from reports.measure import Cube
 from reports.render.numbers import MINUS, plain
 from reports.results import Results
@@ -54,6 +54,7 @@ def draw_interactions(results: Results, folder: Path) -> Figure | None:
             _name_lines(axis, effect, rows, display.scale)
         for axis in axes[:, 0]:
             axis.set_ylabel(plain(display.name, 24))
+        make_room(figure)
         table = pd.DataFrame(data)
         svg = save(figure, NAME, folder, table)
     caption = (

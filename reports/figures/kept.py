@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ NAME = "kept"
 COLUMNS = 7
 MOST = 8  # rows of different maps
 PIXELS = 96  # of a tile's side, or the next multiple of its patches
-LEFT = 1.25  # inches for the names
+LEFT = 1.45  # inches for the names
 VEIL = 0.9  # how much of the grey covers a patch that no seed keeps
 GREY = np.array([186, 186, 186])
 SUFFIXES = (".png", ".webp", ".jpg")
@@ -84,7 +85,7 @@ def draw_kept(results: Results, folder: Path) -> Figure | None:
     maps = choose_maps(results.frame)
     if maps is None:
         return None
-    names = short_names(results.frame.arms, 24)
+    names = short_names(results.frame.arms, 22)
     groups = maps.groups[:MOST]
     lines: list[list[str] | None] = [None, *groups] if maps.pictures else [*groups]
     tile = min((TEXT_WIDTH - LEFT) / len(maps.images), 0.95, (TALLEST - 0.3) / len(lines) - 0.13)
@@ -98,7 +99,7 @@ def draw_kept(results: Results, folder: Path) -> Figure | None:
                 place = ((LEFT + c * tile) / width, bottom, (tile - 0.04) / width, (tile - 0.04) / height)
                 axis = figure.add_axes(place)
                 _tile(axis, maps, group, image)
-            text = "image" if group is None else _broken(group_name(group, names, 44))
+            text = "image" if group is None else "\n".join(textwrap.wrap(group_name(group, names, 42), 23))
             middle = bottom + tile / 2 / height
             figure.text((LEFT - 0.06) / width, middle, text, ha="right", va="center", fontsize=SMALL)
         table = _data(maps, results.frame)
@@ -149,14 +150,6 @@ def outline(kept: np.ndarray) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     for y, x in zip(*np.nonzero(np.diff(around, axis=1)), strict=True):
         found.append(((int(x), int(y) - 1), (int(x), int(y))))
     return found
-
-
-def _broken(text: str) -> str:
-    """On two lines where it is long."""
-    if len(text) <= 24:
-        return text
-    cut = text.rfind(", ", 0, 26)
-    return text if cut < 0 else text[: cut + 1] + "\n" + text[cut + 2 :]
 
 
 def _mean_kept(maps: Maps, group: list[str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -38,10 +39,26 @@ def short_names(names: Sequence[str], limit: int) -> dict[str, str]:
 
 
 def _cut(text: str, limit: int) -> str:
-    if len(text) <= limit:
+    """The text without its middle where it is wider than `limit` ordinary letters."""
+    if _width(text) <= limit:
         return text
-    head = limit // 2
-    return text[:head].rstrip() + "…" + text[len(text) - (limit - 1 - head) :].lstrip()
+    for kept in range(len(text) - 1, 0, -1):
+        head = (kept + 1) // 2
+        short = text[:head].rstrip() + "…" + text[len(text) - (kept - head) :].lstrip()
+        if _width(short) <= limit:
+            return short
+    return "…"
+
+
+def _width(text: str) -> float:
+    """In ordinary letters: capitals take more room, and Chinese characters two letters'."""
+    return sum(_letter(char) for char in text)
+
+
+def _letter(char: str) -> float:
+    if unicodedata.east_asian_width(char) in "WF" or char == "\ufffd":
+        return 2.0
+    return 1.3 if char.isupper() or char in "mw%@—" else 1.0
 
 
 def spread_labels(wanted: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> list[float]:

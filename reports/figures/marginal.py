@@ -11,7 +11,7 @@ import pandas as pd
 from reports.contrast import contrast
 from reports.effects import spread_of
 from reports.figures.labels import short_names
-from reports.figures.style import FAINT, OPEN, PALETTE, SMALL, TEXT_WIDTH, Figure, drawing, save
+from reports.figures.style import FAINT, OPEN, PALETTE, SMALL, TEXT_WIDTH, Figure, drawing, make_room, save
 from reports.measure import Cube
 from reports.render.numbers import plain
 from reports.results import Results
@@ -51,6 +51,7 @@ def draw_marginal(results: Results, folder: Path) -> Figure | None:
             axis.set_visible(False)
         for axis in axes[:, 0]:
             axis.set_ylabel(plain(display.name, 24))
+        make_room(figure)
         table = pd.DataFrame(data)
         svg = save(figure, NAME, folder, table)
     seeds = len(cube.seeds)
@@ -105,8 +106,9 @@ def _panel(
             axis.plot([x, x], [c.low * scale, c.high * scale], color=PALETTE[1], linewidth=1.6, zorder=3)
         rows.append({"axis": name, "level": level, "arm": "", "mean": c.estimate, "low": c.low, "high": c.high})
     axis.plot(range(len(levels)), overall, "D-", color=PALETTE[1], markersize=4, linewidth=1.2, zorder=4)
-    short = short_names(levels, max(6, 28 // len(levels)))
-    axis.set_xticks(range(len(levels)), [short[level] for level in levels], fontsize=SMALL if len(levels) > 3 else 8)
+    short = short_names(levels, max(4, 26 // len(levels)))
+    crowded = max(map(len, short.values())) * len(levels) > 20
+    axis.set_xticks(range(len(levels)), [short[level] for level in levels], fontsize=SMALL if crowded else 8)
     axis.set_xlim(-0.4, len(levels) - 0.6)
     axis.set_title(f"{plain(name, 16)} ({len(strips)})", loc="left")
     return rows

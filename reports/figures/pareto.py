@@ -13,7 +13,7 @@ import pandas as pd
 from reports.budget import average, cost, own_stages
 from reports.contrast import Contrast, contrast
 from reports.figures.labels import place_labels, short_names
-from reports.figures.style import FAINT, OPEN, TEXT_WIDTH, Figure, Series, arm_style, drawing, save
+from reports.figures.style import FAINT, OPEN, TEXT_WIDTH, Figure, Series, arm_style, drawing, make_room, save
 from reports.render.numbers import plain
 from reports.results import Results
 from reports.table import common_unit
@@ -56,6 +56,7 @@ def draw_pareto(results: Results, folder: Path) -> Figure | None:
             data += points
             _panel(axis, points, display.scale, styles)
         axes[0][0].set_ylabel(plain(display.name, 40))
+        make_room(figure)
         for axis, (label, _) in zip(axes[0], panels, strict=True):  # limits are shared: names come last
             _name(axis, [d for d in data if d["cost"] == label], display.scale, labels, styles)
         table = pd.DataFrame(data)

@@ -17,6 +17,7 @@ from reports.render.numbers import plain
 
 NAME = "samples"
 COLUMNS = 8
+TILE = 0.8  # inches that a picture takes at most
 LEFT = 1.45  # inches for the names
 DRAWING = "t2i"
 
@@ -143,9 +144,10 @@ def draw_samples(grid: Grid, folder: Path) -> Figure:
     table = pd.DataFrame(data)
     names = short_names([name for name, _ in lines], 26)
     heads = [_head(grid.prompts.get(example, "")) for example in grid.examples]
-    head = 0.1 * max(text.count("\n") + 1 for text in heads) + 0.06 if any(heads) else 0.03
+    head = 0.1 * max(text.count("\n") + 1 for text in heads) + 0.12 if any(heads) else 0.03
     with drawing(NAME) as pyplot:
         pictures_wide = min(TEXT_WIDTH - LEFT, (TALLEST - head) * sheet.shape[1] / sheet.shape[0])
+        pictures_wide = min(pictures_wide, TILE * len(grid.examples))
         width, tall = LEFT + pictures_wide, pictures_wide * sheet.shape[0] / sheet.shape[1]
         figure = pyplot.figure(figsize=(width, tall + head))
         axis = figure.add_axes((LEFT / width, 0, pictures_wide / width, tall / (tall + head)))

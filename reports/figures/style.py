@@ -99,6 +99,17 @@ def arm_style(arms: Sequence[str]) -> dict[str, Series]:
     return {arm: series_style(i) for i, arm in enumerate(arms)}
 
 
+def make_room(figure: Any) -> None:
+    """Move the left edge of subplots so far in that their tick labels, however long, stay on the figure."""
+    import numpy as np
+
+    renderer = figure.canvas.get_renderer()
+    starts = [axis.yaxis.get_tightbbox(renderer) for axis in figure.axes if axis.get_visible()]
+    lack = 3.0 - float(np.min([box.x0 for box in starts if box is not None], initial=3.0))
+    if lack > 0:
+        figure.subplots_adjust(left=figure.subplotpars.left + lack / figure.bbox.width)
+
+
 def save(figure: Any, name: str, folder: Path, data: pd.DataFrame, png: bool = False) -> str:
     """Write NAME.svg, NAME.pdf and NAME.csv without dates; returns the SVG as an element for the page.
 

@@ -13,7 +13,13 @@ import reports
 from reports import report
 from reports.results import Results, analyse
 
-WHOLE = {"test_reports_report", "test_reports_figures", "test_reports_browser", "test_reports_tokenizers"}
+WHOLE = {
+    "test_reports_report",
+    "test_reports_figures",
+    "test_reports_figures_legible",
+    "test_reports_browser",
+    "test_reports_tokenizers",
+}
 FIGURES = report.FIGURES
 """Test modules that look at figures; the others build their many reports with the first alone, in half the time."""
 
