@@ -58,7 +58,7 @@ def _width(text: str) -> float:
 def _letter(char: str) -> float:
     if unicodedata.east_asian_width(char) in "WF" or char == "\ufffd":
         return 2.0
-    return 1.3 if char.isupper() or char in "mw%@—" else 1.0
+    return 1.35 if char.isupper() or char in "mw%@#+=<>~^…—−×" else 1.0
 
 
 def spread_labels(wanted: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> list[float]:

@@ -142,7 +142,7 @@ def draw_samples(grid: Grid, folder: Path) -> Figure:
                 top, left = r * (size + gap), c * (size + gap)
                 sheet[top : top + size, left : left + size] = np.asarray(tile)
     table = pd.DataFrame(data)
-    names = short_names([name for name, _ in lines], 26)
+    names = short_names([name for name, _ in lines], 24)
     heads = [_head(grid.prompts.get(example, "")) for example in grid.examples]
     head = 0.1 * max(text.count("\n") + 1 for text in heads) + 0.12 if any(heads) else 0.03
     with drawing(NAME) as pyplot:
