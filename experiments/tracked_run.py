@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from experiments.collect import curve_points, fingerprints, own_stages, records_folder, skipped, slug, study_folder
 from experiments.environment import NUMERIC, environment, git_state, requirements_text, stage_environment
 from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
+from experiments.run_results import curve_points, fingerprints, own_stages, skipped
 from experiments.store import ENVIRONMENT, Store
+from experiments.tracked_results import LAYOUT, write_run_results
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -65,7 +66,9 @@ def write_run(
         tags=[RunTag(name, str(value)[:4900]) for name, value in _tags(plan, run, key, error, made_on).items()],
     )
     _write_metrics(client, store, run, run_id, end)
-    _write_artifacts(client, store, plan, run, run_id, error, made_on)
+    _write_artifacts(client, run, run_id, error, made_on)
+    write_run_results(client, run_id, plan, run)
+    client.set_tag(run_id, "lavit.layout", LAYOUT)
     client.set_tag(run_id, "lavit.synced", status)
     client.set_terminated(run_id, "FINISHED" if status == "done" else "FAILED", end_time=end)
     return run_id
@@ -185,8 +188,6 @@ def _clock(store: Store, run: Run, offset: dict[str, int]) -> Callable[[int], in
 
 def _write_artifacts(
     client: MlflowClient,
-    store: Store,
-    plan: Plan,
     run: Run,
     run_id: str,
     error: dict[str, Any] | None,
@@ -207,12 +208,6 @@ def _write_artifacts(
         if error:
             (folder / "error.json").write_text(json.dumps(error, indent=1), encoding="utf-8")
         client.log_artifacts(run_id, str(folder))
-    records = study_folder(plan) / "records" / f"{slug(plan, run.arm)}-s{run.seed}.parquet"
-    own = records_folder(store, run)
-    if records.is_file():
-        client.log_artifact(run_id, str(records), "records")
-    elif own is not None and (own / "records.parquet").is_file():
-        client.log_artifact(run_id, str(own / "records.parquet"), "records")
 
 
 def _requirements(made_on: dict[str, Any]) -> str:

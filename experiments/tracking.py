@@ -19,6 +19,7 @@ from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
 from experiments.status import run_state
 from experiments.store import Store, read_json, write_atomic
+from experiments.tracked_results import LAYOUT, write_study_run
 from experiments.tracked_run import metric_name, write_run
 from experiments.tracking_server import database, is_remote, open_client, tracking_uri
 from experiments.views import describe, saved_views
@@ -31,11 +32,12 @@ __all__ = ["Synced", "database", "open_client", "run_key", "sync", "sync_or_say"
 
 @dataclass
 class Synced:
-    """What a sync did: MLflow run ids by (arm, seed), and which of them are new."""
+    """What a sync did: MLflow run ids by (arm, seed), which of them are new, and the study's own run."""
 
     experiment_id: str
     runs: dict[tuple[str, int], str] = field(default_factory=dict)
     added: list[str] = field(default_factory=list)
+    study_run: str = ""
 
 
 def sync_or_say(plan: Plan) -> Synced | None:
@@ -69,13 +71,16 @@ def sync(plan: Plan, patient: bool = False) -> Synced:
     client = open_client(plan.runs_dir, uri, patient)
     store = Store(plan.runs_dir)
     synced = Synced(_experiment(client, plan, uri))
+    keys = {(run.arm, run.seed): run_key(plan, run) for run in plan.runs}
+    synced.study_run = write_study_run(client, synced.experiment_id, plan, keys)
     known = _known_runs(client, synced.experiment_id)
     for run in plan.runs:
         state = run_state(store, run)
         if state.status not in ("done", "failed"):
             continue
-        key = run_key(plan, run)
-        if (run_id := known.get(key)) is None or not known_complete(client, run_id, state.status):
+        key = keys[run.arm, run.seed]
+        run_id, written = known.get(key, (None, ()))
+        if run_id is None or written != (state.status, LAYOUT):
             if run_id is not None:
                 client.delete_run(run_id)  # half written by a sync that was interrupted, or failed and now done
             run_id = write_run(client, synced.experiment_id, plan, run, key, state.status, state.error)
@@ -87,6 +92,7 @@ def sync(plan: Plan, patient: bool = False) -> Synced:
     body = {
         "tracking_uri": uri,
         "experiment_id": synced.experiment_id,
+        "study_run": synced.study_run,
         "runs": {f"{arm}|{seed}": run_id for (arm, seed), run_id in synced.runs.items()},
         "state": _state(plan, store),
     }
@@ -98,7 +104,9 @@ def sync(plan: Plan, patient: bool = False) -> Synced:
 def _state(plan: Plan, store: Store) -> str:
     """A digest of all that a sync would write: the runs, how each stands, and how the study is described."""
     runs = [(run_key(plan, run), run_state(store, run).status) for run in plan.runs]
-    return hashlib.sha256(json.dumps([runs, describe(plan), saved_views(plan, (), 0)]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([LAYOUT, runs, describe(plan), saved_views(plan, (), 0)]).encode()).hexdigest()[
+        :16
+    ]
 
 
 def _unchanged(plan: Plan) -> Synced | None:
@@ -110,7 +118,7 @@ def _unchanged(plan: Plan) -> Synced | None:
     if noted.get("tracking_uri") != uri or noted.get("state") != _state(plan, Store(plan.runs_dir)):
         return None
     runs = {(name.rpartition("|")[0], int(name.rpartition("|")[2])): run_id for name, run_id in noted["runs"].items()}
-    return Synced(noted["experiment_id"], runs)
+    return Synced(noted["experiment_id"], runs, study_run=noted["study_run"])
 
 
 def run_key(plan: Plan, run: Run) -> str:
@@ -131,22 +139,20 @@ def _experiment(client: MlflowClient, plan: Plan, uri: str) -> str:
     return str(client.create_experiment(name, artifact_location=location))
 
 
-def _known_runs(client: MlflowClient, experiment_id: str) -> dict[str, str]:
-    """Run ids by their ``lavit.run_key``."""
-    found: dict[str, str] = {}
+def _known_runs(client: MlflowClient, experiment_id: str) -> dict[str, tuple[str, tuple[str | None, ...]]]:
+    """Run id and (state, layout) that it was written to its end with, by ``lavit.run_key``."""
+    found: dict[str, tuple[str, tuple[str | None, ...]]] = {}
     token = None
     while True:
         page = client.search_runs([experiment_id], "tags.`lavit.kind` = 'run'", max_results=1000, page_token=token)
-        found |= {r.data.tags["lavit.run_key"]: r.info.run_id for r in page if "lavit.run_key" in r.data.tags}
+        for run in page:
+            tags = run.data.tags
+            if "lavit.run_key" in tags:
+                ends = (tags.get("lavit.synced"), tags.get("lavit.layout"))
+                found[tags["lavit.run_key"]] = (str(run.info.run_id), ends)
         token = page.token
         if not token:
             return found
-
-
-def known_complete(client: MlflowClient, run_id: str, status: str) -> bool:
-    """Whether an MLflow run was written to its end and with the state that the store has now."""
-    tags = client.get_run(run_id).data.tags
-    return tags.get("lavit.synced") == status
 
 
 def _write_views(client: MlflowClient, plan: Plan, synced: Synced) -> None:

@@ -69,9 +69,15 @@ def require_reachable(uri: str) -> None:
         socket.create_connection((parts.hostname or "", port), timeout=CONNECT_S).close()
     except OSError as error:
         raise LavitError(
-            f"no connection to the tracking server {parts.hostname}:{port}: {error.strerror or error}",
-            "it is named by tracking.uri in the config; `lavit sync` sends what it missed",
+            f"no connection to the tracking server {parts.hostname}:{port} ({_without_password(uri)}): "
+            f"{error.strerror or error}",
+            "is it up, and is tracking.uri right? `lavit sync` sends later what it misses now",
         ) from error
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def quieten(patient: bool = False) -> None:

@@ -1,8 +1,9 @@
 """Build the report of a study from what is finished: report.html, and the table as LaTeX, Markdown, HTML and CSV.
 
-Works while the study runs; what is missing is marked so. With --records it needs neither store nor MLflow: DIR holds
-study.yaml (name, question, axes, arms, default, headline) and records/*.parquet, made by whatever program
-(docs/reports.md has the columns).
+Works while the study runs; what is missing is marked so. A study of which the store here holds no finished run is
+fetched from MLflow (tracking.uri), and so is any with --from-mlflow; only what is new is fetched. With --records it
+needs neither store nor MLflow: DIR holds study.yaml (name, question, axes, arms, default, headline) and
+records/*.parquet, made by whatever program (docs/reports.md has the columns).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ EXAMPLES = """\
 examples:
   lavit report study=quickstart
   lavit report study=quickstart --out paper/ablation
+  lavit report study=quickstart tracking.uri=http://tracking.lab:5000      trained elsewhere, tracked there
+  lavit report study=quickstart --from-mlflow           what MLflow has, whatever the store has
   lavit report --records results/ --out report/         records from anywhere
   lavit report --check paper/main.tex                   does a paper's table still follow from its runs?
 """
@@ -25,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_overrides(parser)
     parser.add_argument("--records", metavar="DIR", help="report on DIR/study.yaml and DIR/records/*.parquet alone")
+    parser.add_argument("--from-mlflow", action="store_true", help="report on the runs that MLflow has of the study")
     parser.add_argument(
         "--check", metavar="FILE.tex", nargs="+", help="make the tables in these files again; exit 1 where one differs"
     )
@@ -32,18 +36,41 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Collect, build and print."""
-    from experiments.cli.studies import planned
-    from experiments.collect import collect
-    from experiments.driver import show_report
-
+    """Collect or fetch, build and print."""
     if arguments.check:
         return _check(arguments)
+    out = Path(arguments.out) if arguments.out else None
     if arguments.records:
-        return _from_records(Path(arguments.records), Path(arguments.out or arguments.records), arguments.overrides)
+        return _from_records(Path(arguments.records), out or Path(arguments.records), arguments.overrides)
+    if arguments.from_mlflow:
+        return _from_mlflow(arguments, out)
+    from experiments.cli.studies import planned
+    from experiments.driver import show_report
+    from experiments.results_source import study_results
+
     plan = planned(arguments, count=False)
-    folder = collect(plan)
-    return 0 if show_report(plan, folder, Path(arguments.out) if arguments.out else None) else 1
+    return 0 if show_report(plan, study_results(plan), out) else 1
+
+
+def _from_mlflow(arguments: argparse.Namespace, out: Path | None) -> int:
+    """Report on what MLflow has of a study, which need not be among the studies configured here."""
+    from experiments.cli.studies import config_dir, require_study
+    from experiments.compose import compose
+    from experiments.driver import tell_report
+    from experiments.fetch import fetch
+    from experiments.results_source import tell
+    from experiments.tracking_server import configured_uri
+    from reports import build
+
+    folder = config_dir(arguments)
+    require_study(arguments.overrides, folder)
+    name = next(o.removeprefix("study=") for o in arguments.overrides if o.startswith("study="))
+    config = compose([o for o in arguments.overrides if not o.startswith("study")], folder)
+    runs = Path(config["runs"]).absolute()
+    found = fetch(name, runs, configured_uri(config.get("tracking"), runs))
+    tell(found)
+    tell_report(build(found.folder, out))
+    return 0
 
 
 def _from_records(records: Path, out: Path, overrides: list[str]) -> int:
@@ -80,7 +107,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _by_study(tables: dict[str, str], arguments: argparse.Namespace) -> dict[Path, dict[str, str]]:
     """Folder of a study, brought up to date -> those of the tables that are its own."""
     from experiments.cli.studies import planned
-    from experiments.collect import collect
+    from experiments.results_source import study_results
     from reports.stale import study_of
 
     if arguments.records:
@@ -92,7 +119,7 @@ def _by_study(tables: dict[str, str], arguments: argparse.Namespace) -> dict[Pat
     folders = {}
     for name, own in found.items():
         asked = argparse.Namespace(overrides=[f"study={name}", *further], conf=arguments.conf)
-        folders[collect(planned(asked, count=False))] = own
+        folders[study_results(planned(asked, count=False))] = own
     return folders
 
 

@@ -254,7 +254,7 @@ def test_mlflow_is_filled_from_the_store_and_syncing_twice_changes_nothing(finis
     again = sync(wanted)
     assert again.added == []
     assert again.runs == synced.runs
-    runs = client.search_runs([synced.experiment_id])
+    runs = client.search_runs([synced.experiment_id], "tags.`lavit.kind` = 'run'")
     assert len(runs) == 10
     run = next(r for r in runs if r.info.run_name == "llm=frozen · seed 1")
     assert run.data.params == {

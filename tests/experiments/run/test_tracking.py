@@ -56,7 +56,7 @@ def free_port():
 def content(client, experiment_id, folder):
     """All that MLflow holds of every run, by its key: no ids, nothing that MLflow makes up itself."""
     found = {}
-    for run in client.search_runs([experiment_id]):
+    for run in client.search_runs([experiment_id], "tags.`lavit.kind` = 'run'"):
         histories = {
             name: [(m.step, m.timestamp, m.value) for m in client.get_metric_history(run.info.run_id, name)]
             for name in run.data.metrics
