@@ -159,7 +159,7 @@ def finish(launch: Launch) -> bool:
         Whether the report was built; a failure is told with what to do, and loses nothing.
     """
     from experiments.collect import collect, write_runs
-    from experiments.tracking import sync_or_say
+    from experiments.tracking import report_or_say, sync_or_say
     from experiments.tracking_server import is_remote, tracking_uri
 
     plan = launch.plan
@@ -171,6 +171,7 @@ def finish(launch: Launch) -> bool:
         write_runs(plan)  # now with MLflow's run ids
     built = built if remote else show_report(plan, folder)
     if synced is not None:
+        report_or_say(plan)
         print(f"MLflow     {shlex.join(['lavit', 'ui', f'study={plan.study.name}', *runs_override(plan)])}")
     if text := failure_text(launch):
         print(f"\n{text}", flush=True)

@@ -15,8 +15,8 @@ from experiments.tracking import run_key
 from experiments.tracking_server import database, is_remote, tracking_uri
 
 
-def study_results(plan: Plan) -> Path:
-    """Bring a plan's study folder up to date and return it.
+def study_results(plan: Plan) -> tuple[Path, bool]:
+    """Bring a plan's study folder up to date; return it, and whether it was fetched.
 
     The store is asked first. A study of which it has no finished run was trained elsewhere, or the store was thrown
     away: what MLflow has of it is fetched, and that is told.
@@ -26,18 +26,18 @@ def study_results(plan: Plan) -> Path:
     """
     uri = tracking_uri(plan)
     if _in_store(plan) or plan.records_stage is None:
-        return collect(plan)
+        return collect(plan), False
     if not is_remote(uri) and uri == database(plan.runs_dir) and not (plan.runs_dir / "mlflow.db").is_file():
-        return collect(plan)
+        return collect(plan), False
     try:
         found = fetch(plan.study.name, plan.runs_dir, uri)
     except LavitError as error:
         if is_remote(uri):
             raise
         print(f"no finished run of {plan.study.name} is in the store, and {error}", file=sys.stderr)
-        return collect(plan)
+        return collect(plan), False
     tell(found, plan)
-    return found.folder
+    return found.folder, True
 
 
 def tell(found: Fetched, plan: Plan | None = None) -> None:

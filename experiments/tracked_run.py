@@ -23,12 +23,19 @@ if TYPE_CHECKING:
 
 KIND = "run"
 BATCH = 1000  # metrics in one call: MLflow's limit
-#: (metric, name in the ledger, unit): what training the arm cost, summed over its own stages.
+#: (metric, name in the ledger, unit): what training the arm took, summed over its own stages.
 COSTS = (
     ("cost/train_tflop", "flops", 1e12),
     ("cost/examples_understanding", "examples_understanding", 1.0),
     ("cost/examples_generation", "examples_generation", 1.0),
+    ("cost/positions_m", "positions", 1e6),
+    ("cost/text_tokens_m", "supervised_text_tokens", 1e6),
+    ("cost/visual_positions_m", "supervised_visual_positions", 1e6),
 )
+#: The same of what the arm is: the largest over its own stages.
+SIZES = (("cost/params_m", "params_total", 1e6), ("cost/trained_params_m", "params_trainable", 1e6))
+WALL = "cost/wall_s"  # of all stages of a run, the shared ones included
+RUN_COSTS = (*(name for name, _, _ in (*COSTS, *SIZES)), WALL)
 CURVE_POINTS = 200  # points of one history; the whole curve is in curves.parquet
 #: Okabe and Ito's colours, readable with every kind of colour vision; one per arm, in every chart of the UI.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -42,6 +49,7 @@ def write_run(
     key: str,
     status: str,
     error: dict[str, Any] | None,
+    report: str = "",
 ) -> str:
     """Write one MLflow run and return its id; the tag ``lavit.synced`` comes last, so that an interrupted one is known.
 
@@ -51,6 +59,7 @@ def write_run(
         key: the run's ``lavit.run_key``.
         status: ``done`` or ``failed``.
         error: of a failed run.
+        report: address of the study's report within the UI.
     """
     from mlflow.entities import Param, RunTag
 
@@ -59,11 +68,14 @@ def write_run(
     created = client.create_run(experiment_id, start_time=start, run_name=run.name)
     run_id = str(created.info.run_id)
     made_on = _made_on(store, run)
+    tags = _tags(plan, run, key, error, made_on)
+    if report:
+        tags["mlflow.note.content"] = f"[Report of the study]({report})\n\nRepeat this run: `{run.command}`"
     params = {f"axis.{axis}": level for axis, level in run.levels.items()} | {"seed": str(run.seed)}
     client.log_batch(
         run_id,
         params=[Param(name, str(value)) for name, value in params.items()],
-        tags=[RunTag(name, str(value)[:4900]) for name, value in _tags(plan, run, key, error, made_on).items()],
+        tags=[RunTag(name, str(value)[:4900]) for name, value in tags.items()],
     )
     _write_metrics(client, store, run, run_id, end)
     _write_artifacts(client, run, run_id, error, made_on)
@@ -136,12 +148,13 @@ def _write_metrics(client: MlflowClient, store: Store, run: Run, run_id: str, en
         if math.isfinite(value):
             metrics.append(Metric(metric_name(name), float(f"{value:.5g}"), end, 0))
     ledgers = [store.read(stage, run.stage_keys[stage], "ledger.json") or {} for stage in own_stages(run)]
-    for name, ledger_name, unit in COSTS:
-        total = sum(float(ledger.get(ledger_name, 0.0)) for ledger in ledgers) / unit
+    for name, ledger_name, unit in (*COSTS, *SIZES):
+        values = [float(ledger.get(ledger_name, 0.0)) / unit for ledger in ledgers]
+        total = max(values, default=0.0) if (name, ledger_name, unit) in SIZES else sum(values)
         if total:
             metrics.append(Metric(name, float(f"{total:.4g}"), end, 0))
     wall = sum(body["wall_s"] for s, k in run.stage_keys.items() if (body := store.done(s, k)))
-    metrics.append(Metric("cost/wall_s", round(wall, 1), end, 0))
+    metrics.append(Metric(WALL, round(wall, 1), end, 0))
     metrics += [Metric(name, value, at, step) for name, value, step, at in _histories(store, run)]
     for first in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[first : first + BATCH])

@@ -12,17 +12,18 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from experiments.collect import study_folder
 from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
 from experiments.status import run_state
-from experiments.store import Store, read_json, write_atomic
-from experiments.tracked_results import LAYOUT, write_study_run
+from experiments.store import Store, read_json, sha256, write_atomic
+from experiments.tracked_results import LAYOUT, write_report, write_study_run
 from experiments.tracked_run import metric_name, write_run
 from experiments.tracking_server import database, is_remote, open_client, tracking_uri
-from experiments.views import describe, saved_views
+from experiments.views import describe, report_address, saved_views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,6 +74,7 @@ def sync(plan: Plan, patient: bool = False) -> Synced:
     synced = Synced(_experiment(client, plan, uri))
     keys = {(run.arm, run.seed): run_key(plan, run) for run in plan.runs}
     synced.study_run = write_study_run(client, synced.experiment_id, plan, keys)
+    report = report_address(synced.experiment_id, synced.study_run)
     known = _known_runs(client, synced.experiment_id)
     for run in plan.runs:
         state = run_state(store, run)
@@ -83,22 +85,56 @@ def sync(plan: Plan, patient: bool = False) -> Synced:
         if run_id is None or written != (state.status, LAYOUT):
             if run_id is not None:
                 client.delete_run(run_id)  # half written by a sync that was interrupted, or failed and now done
-            run_id = write_run(client, synced.experiment_id, plan, run, key, state.status, state.error)
+            run_id = write_run(client, synced.experiment_id, plan, run, key, state.status, state.error, report)
             synced.added.append(run_id)
         synced.runs[(run.arm, run.seed)] = run_id
     _write_views(client, plan, synced)
     folder = study_folder(plan)
     folder.mkdir(parents=True, exist_ok=True)
-    body = {
+    body: dict[str, Any] = {
         "tracking_uri": uri,
         "experiment_id": synced.experiment_id,
         "study_run": synced.study_run,
         "runs": {f"{arm}|{seed}": run_id for (arm, seed), run_id in synced.runs.items()},
         "state": _state(plan, store),
     }
-    if read_json(folder / "mlflow.json") != body:
+    noted = read_json(folder / "mlflow.json") or {}
+    if noted.get("study_run") == synced.study_run:
+        body["report"] = noted.get("report")
+    body["report"] = _log_report(client, folder, body)
+    if noted != body:
         write_atomic(folder / "mlflow.json", json.dumps(body, indent=1, ensure_ascii=False))
     return synced
+
+
+def report_or_say(plan: Plan) -> None:
+    """Log a study's report with its own run in MLflow, where it has changed since; where that fails, say so."""
+    folder = study_folder(plan)
+    noted = read_json(folder / "mlflow.json")
+    if not isinstance(noted, dict) or noted.get("tracking_uri") != tracking_uri(plan) or not noted.get("study_run"):
+        return
+    page = folder / "report.html"
+    if not page.is_file() or noted.get("report") == sha256(page):
+        return
+    try:
+        client = open_client(plan.runs_dir, noted["tracking_uri"])
+        noted["report"] = _log_report(client, folder, noted)
+    except Exception as error:
+        line = next(iter(str(error).strip().splitlines()), "")
+        print(f"the report was not logged to MLflow ({type(error).__name__}: {line[:200]})", file=sys.stderr)
+        return
+    write_atomic(folder / "mlflow.json", json.dumps(noted, indent=1, ensure_ascii=False))
+
+
+def _log_report(client: MlflowClient, folder: Path, noted: dict[str, Any]) -> str | None:
+    """Log the report, unless it is the one that was logged last, and return its digest."""
+    page = folder / "report.html"
+    if not page.is_file():
+        return None
+    digest = sha256(page)
+    if noted.get("report") != digest:
+        write_report(client, noted["study_run"], folder)
+    return digest
 
 
 def _state(plan: Plan, store: Store) -> str:
@@ -162,7 +198,7 @@ def _write_views(client: MlflowClient, plan: Plan, synced: Synced) -> None:
     store = Store(plan.runs_dir)
     names = {metric_name(n) for run in plan.runs for n in run_metrics(store, run)}
     wanted = {
-        "mlflow.note.content": describe(plan),
+        "mlflow.note.content": describe(plan, report_address(synced.experiment_id, synced.study_run)),
         "mlflow.experimentKind": "custom_model_development",
         **saved_views(plan, sorted(names), _first_made_ms(plan, store)),
     }

@@ -16,12 +16,20 @@ from urllib.request import urlopen
 
 from experiments.errors import LavitError
 from experiments.tracking_server import QUIET, configured_uri, database, is_remote, open_client
-from experiments.views import address
+from experiments.views import VIEWS, address
 
 START_S = 120.0  # a start takes 6 s on a quiet machine
 
 
-def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bool, tracking: object = None) -> int:
+def serve(
+    runs: str | Path,
+    study: str | None,
+    host: str,
+    port: int,
+    browser: bool,
+    tracking: object = None,
+    view: str = "arms",
+) -> int:
     """Run ``mlflow ui`` until it ends or Ctrl-C, and return its exit code.
 
     A tracking server has its own UI: its address is printed and opened, and nothing is started.
@@ -32,10 +40,11 @@ def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bo
         host, port: where to serve; the first free port from ``port`` on.
         browser: whether to open a browser (where there is one).
         tracking: the config's ``tracking`` node.
+        view: which saved view to open, a name of ``experiments.views.VIEWS``.
     """
     folder = Path(runs).absolute()
     if is_remote(uri := configured_uri(tracking, folder)):
-        url = address(uri.rstrip("/"), _experiment_id(folder, study, uri))
+        url = address(uri.rstrip("/"), _experiment_id(folder, study, uri), VIEWS[view])
         print(url, flush=True)
         if browser:
             webbrowser.open(url)
@@ -58,7 +67,7 @@ def serve(runs: str | Path, study: str | None, host: str, port: int, browser: bo
         )
         try:
             _wait_until_up(server, f"http://{host}:{port}", log)
-            url = address(f"http://{host}:{port}", experiment)
+            url = address(f"http://{host}:{port}", experiment, VIEWS[view])
             print(f"{url}\nCtrl-C ends it.", flush=True)
             if browser:
                 webbrowser.open(url)

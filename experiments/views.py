@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.plan import Plan
+from experiments.tracked_results import REPORT
+from experiments.tracked_run import RUN_COSTS
 
-ARMS, CURVES, AXES = "lavit-arms", "lavit-curves", "lavit-axes"
+ARMS, AXES, COST, CURVES = "lavit-arms", "lavit-axes", "lavit-cost", "lavit-curves"
+VIEWS = {"arms": ARMS, "axes": AXES, "cost": COST, "curves": CURVES}
 TAG = "mlflow.sharedViewState."
 RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"  # the grid's own ids of its first two columns
 LIMIT = 4900  # characters in a tag, a little under what MLflow refuses
@@ -37,6 +40,21 @@ TOKENIZER_COLUMNS = (
     "tokenizer/kept",
     "cost/train_tflop",
 )
+#: What an arm costs: columns of the cost view, where a study has them; the first four are drawn as bars.
+COSTS = (
+    "cost/train_tflop",
+    "cost/wall_s",
+    "cost/positions_m",
+    "cost/params_m",
+    "cost/trained_params_m",
+    "cost/text_tokens_m",
+    "cost/visual_positions_m",
+    "cost/examples_understanding",
+    "cost/examples_generation",
+    "pretrain/tokens/mean",
+)
+#: What quality is drawn against, where a study has it.
+AGAINST = ("cost/train_tflop", "pretrain/tokens/mean", "cost/wall_s")
 #: Histories that are worth a chart, where a study has them.
 HISTORIES = ("val/caption/CIDEr", "val/vqa/accuracy", "train/loss")
 
@@ -47,8 +65,18 @@ def address(host: str, experiment_id: str, view: str = ARMS) -> str:
     return f"{host}/#/experiments/{experiment_id}/runs?viewStateShareKey={view}&workflowType=machine_learning{charts}"
 
 
-def describe(plan: Plan) -> str:
-    """The experiment's description, in Markdown: the question, the design, the voids, where the report is."""
+def report_address(experiment_id: str, study_run: str) -> str:
+    """The page of the report within the MLflow UI, whichever host serves it."""
+    return f"#/experiments/{experiment_id}/runs/{study_run}/artifacts/{REPORT}/report.html"
+
+
+def describe(plan: Plan, report: str = "") -> str:
+    """The experiment's description, in Markdown: the question, the design, the voids, where the report is.
+
+    Args:
+        plan: the study.
+        report: address of the report within the UI.
+    """
     study = plan.study
     axes = "\n".join(f"- **{name}**: {', '.join(axis.levels)}" for name, axis in study.axes.items())
     voids = plan.study_document().get("voids") or []
@@ -61,7 +89,9 @@ def describe(plan: Plan) -> str:
     ]
     if voids:
         lines += ["", "Left out as meaningless:", *(f"- {_void(void)}" for void in voids)]
-    lines += ["", f"Report: `{plan.runs_dir / study.name / 'report.html'}`"]
+    if report:
+        lines += ["", f"[Report]({report}), with tables and figures as artifacts of the run `study`."]
+    lines += ["", f"Where it was made: `{plan.runs_dir / study.name / 'report.html'}`"]
     return "\n".join(lines)
 
 
@@ -83,18 +113,29 @@ def saved_views(plan: Plan, metrics: Sequence[str], created_ms: int) -> dict[str
         Tag name -> JSON; a view that does not fit into a tag is left out.
     """
     headline = plan.study.headline or "caption/CIDEr"
-    have = {*metrics, "cost/train_tflop"}
+    have = {*metrics, *RUN_COSTS}
     columns = TOKENIZER_COLUMNS if plan.study.until == "tokenizer" else COLUMNS
     shown = [headline, *(name for name in columns if name != headline and name in have)]
     axes = [f"axis.{name}" for name in plan.study.axes]
     arms = list(plan.arms)
     views = {
         ARMS: _view("Arms: mean over seeds", _table_state(shown, (), arms), headline, created_ms),
-        CURVES: _view("Curves and costs", _curves(shown, headline, arms), headline, created_ms),
         AXES: _view("Axes: every seed", _axes(shown, axes), headline, created_ms),
+        COST: _view("Cost", _cost([name for name in COSTS if name in have], headline, arms), headline, created_ms),
+        CURVES: _view("Curves", _curves(shown, arms), headline, created_ms),
     }
-    texts = {TAG + key: json.dumps(view, separators=(",", ":"), ensure_ascii=False) for key, view in views.items()}
+    texts = {TAG + key: _text(view) for key, view in views.items()}
     return {key: text for key, text in texts.items() if len(text) <= LIMIT}
+
+
+def _text(view: dict[str, Any]) -> str:
+    """A view as the tag holds it; that its groups start closed is left out where it would not fit."""
+    text = json.dumps(view, separators=(",", ":"), ensure_ascii=False)
+    if len(text) <= LIMIT:
+        return text
+    state = json.loads(view["state"]) | {"groupsExpanded": {}}
+    short = {**view, "state": json.dumps(state, separators=(",", ":"), ensure_ascii=False)}
+    return json.dumps(short, separators=(",", ":"), ensure_ascii=False)
 
 
 def _view(name: str, state: dict[str, Any], headline: str, created_ms: int) -> dict[str, Any]:
@@ -130,8 +171,13 @@ def _table_state(columns: Sequence[str], params: Sequence[str], arms: Sequence[s
     }
 
 
-def _curves(columns: Sequence[str], headline: str, arms: Sequence[str]) -> dict[str, Any]:
-    charts = [*(_bar(name) for name in columns[:3]), _scatter("cost/train_tflop", headline), *map(_line, HISTORIES)]
+def _cost(costs: Sequence[str], headline: str, arms: Sequence[str]) -> dict[str, Any]:
+    charts = [*(_scatter(x, headline) for x in AGAINST if x in costs), *map(_bar, costs[:4])]
+    return {**_table_state([headline, *costs], (), arms), **_charts(charts)}
+
+
+def _curves(columns: Sequence[str], arms: Sequence[str]) -> dict[str, Any]:
+    charts = [*(_bar(name) for name in columns[:3]), *map(_line, HISTORIES)]
     return {**_table_state(columns, (), arms), **_charts(charts)}
 
 

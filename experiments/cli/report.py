@@ -47,9 +47,14 @@ def execute(arguments: argparse.Namespace) -> int:
     from experiments.cli.studies import planned
     from experiments.driver import show_report
     from experiments.results_source import study_results
+    from experiments.tracking import report_or_say
 
     plan = planned(arguments, count=False)
-    return 0 if show_report(plan, study_results(plan), out) else 1
+    folder, fetched = study_results(plan)
+    built = show_report(plan, folder, out)
+    if built and out is None and not fetched:
+        report_or_say(plan)
+    return 0 if built else 1
 
 
 def _from_mlflow(arguments: argparse.Namespace, out: Path | None) -> int:
@@ -119,7 +124,7 @@ def _by_study(tables: dict[str, str], arguments: argparse.Namespace) -> dict[Pat
     folders = {}
     for name, own in found.items():
         asked = argparse.Namespace(overrides=[f"study={name}", *further], conf=arguments.conf)
-        folders[study_results(planned(asked, count=False))] = own
+        folders[study_results(planned(asked, count=False))[0]] = own
     return folders
 
 

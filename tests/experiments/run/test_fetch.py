@@ -184,4 +184,4 @@ def test_a_study_that_an_older_version_tracked_says_how_to_bring_it_up_to_date(m
     client.create_run(experiment, tags={"lavit.study": "tiny", "lavit.kind": "run", "lavit.synced": "done"})
     with pytest.raises(LavitError, match="lavit sync study=tiny"):
         fetch("tiny", tmp_path / "runs", uri)
-    assert study_results(plan_tiny(made.runs_dir, UNTIL)).name == "tiny"
+    assert study_results(plan_tiny(made.runs_dir, UNTIL)) == (made.runs_dir / "tiny", False)
