@@ -1,7 +1,8 @@
 """From records to statistics, tables, figures and the report page. Never imports torch.
 
-`build(folder)` writes a report; `load(folder)` and `analyse(frame)` return tidy frames and every comparison,
-for use in a notebook. The names are loaded on first use, so that importing the package costs nothing.
+`build(folder)` writes a report. In a notebook `frames("quickstart")` returns a study as tidy pandas frames;
+`load` and `analyse` return what they are made from. The names are loaded on first use, so that importing the
+package costs nothing.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reports.frame import Frame, load
+    from reports.frame import Frame
+    from reports.notebook import Frames, frames, load
     from reports.report import ReportSummary, build
     from reports.results import Results, analyse
 
-__all__ = ["Frame", "ReportSummary", "Results", "analyse", "build", "load"]
+__all__ = ["Frame", "Frames", "ReportSummary", "Results", "analyse", "build", "frames", "load"]
 
 _HOMES = {
     "Frame": "reports.frame",
-    "load": "reports.frame",
+    "Frames": "reports.notebook",
+    "frames": "reports.notebook",
+    "load": "reports.notebook",
     "ReportSummary": "reports.report",
     "build": "reports.report",
     "Results": "reports.results",
