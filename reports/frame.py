@@ -2,7 +2,7 @@
 
 The full contract is a folder that `lavit run` wrote (study.yaml, records/, runs.json, curves.parquet,
 samples/, images/). The minimal one, for results made anywhere, is `study.yaml` and `records/*.parquet` with
-the columns of `REQUIRED`.
+the columns of `reports.records.REQUIRED`.
 """
 
 from __future__ import annotations
@@ -10,39 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from experiments.design import slugify
 from experiments.errors import LavitError, did_you_mean
 from reports.commits import mixed_commits
 from reports.fingerprints import Fingerprints, read_fingerprints
+from reports.records import read_records
 from reports.study import Study, read_study
-
-REQUIRED = (
-    "study",
-    "arm",
-    "seed",
-    "benchmark",
-    "split",
-    "example_id",
-    "cluster_id",
-    "prediction",
-    "reference",
-    "score",
-)
-OPTIONAL: dict[str, Any] = {
-    "metric": "score",
-    "control": "",
-    "kind": "",
-    "prompt": "",
-    "aux": "{}",
-    "tokens": np.nan,
-}
-KEY = ("arm", "seed", "benchmark", "metric", "control", "split", "example_id")
-TEXT = ("arm", "benchmark", "metric", "control", "split", "example_id", "cluster_id", "kind")
 
 
 @dataclass
@@ -92,8 +72,12 @@ class Frame:
 
     def done(self, arm: str) -> list[int]:
         """The seeds of an arm that have records."""
-        rows = self.runs[(self.runs["arm"] == arm) & (self.runs["status"] == "done")]
-        return sorted(int(s) for s in rows["seed"])
+        return list(self._done.get(arm, ()))
+
+    @cached_property
+    def _done(self) -> dict[str, list[int]]:
+        rows = self.runs[self.runs["status"] == "done"]
+        return {str(arm): sorted(int(s) for s in seeds) for arm, seeds in rows.groupby("arm")["seed"]}
 
 
 def load(folder: Path | str, one_rule: bool = True) -> Frame:
@@ -109,13 +93,13 @@ def load(folder: Path | str, one_rule: bool = True) -> Frame:
     """
     folder = Path(folder)
     study = read_study(folder / "study.yaml")
-    records, files = _read_records(folder, study)
+    records, files = read_records(folder, study)
     header = _read_json(folder / "runs.json")
     entries = header.pop("runs", [])
-    runs, metrics, ledgers = _tabulate_runs(entries, study, records, folder / "runs.json")
+    runs, metrics, ledgers = _tabulate_runs(entries, study, set(files), folder / "runs.json")
     curves = _read_curves(folder / "curves.parquet")
     frame = Frame(study, records, runs, metrics, ledgers, curves, header, folder, files)
-    frame.slugs = {arm: path.stem.rsplit(f"-s{seed}", 1)[0] for (arm, seed), path in files.items()}
+    frame.slugs = {arm: _slug(arm, seed, path) for (arm, seed), path in files.items()}
     for entry in entries:
         frame.skipped.setdefault(str(entry.get("arm")), {}).update(entry.get("skipped") or {})
     frame.fingerprints = read_fingerprints(header, entries, study.default)
@@ -125,114 +109,10 @@ def load(folder: Path | str, one_rule: bool = True) -> Frame:
     return frame
 
 
-def _read_records(folder: Path, study: Study) -> tuple[pd.DataFrame, dict[tuple[str, int], Path]]:
-    paths = sorted((folder / "records").glob("*.parquet"))
-    if not paths:
-        raise LavitError(
-            f"no records in {folder / 'records'}",
-            "run the study first (lavit run study=...), or put one Parquet file per arm and seed there",
-        )
-    parts: list[pd.DataFrame] = []
-    files: dict[tuple[str, int], Path] = {}
-    for path in paths:
-        part = _read_one(path)
-        _check_arms(part, study, path)
-        for arm, seed in part[["arm", "seed"]].drop_duplicates().itertuples(index=False):
-            files[(str(arm), int(seed))] = path
-        parts.append(part)
-    records = pd.concat(parts, ignore_index=True)
-    if records.empty:
-        raise LavitError(f"the records in {folder / 'records'} hold no row", "evaluate at least the default arm")
-    _check_rows(records)
-    _check_examples(records, study.default)
-    return records, files
-
-
-def _read_one(path: Path) -> pd.DataFrame:
-    try:
-        part = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise LavitError(f"{path} is not a readable Parquet file: {error}", "evaluate this run again") from error
-    missing = [column for column in REQUIRED if column not in part.columns]
-    if missing:
-        raise LavitError(
-            f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
-            f"records need: {', '.join(REQUIRED)}",
-        )
-    for column, value in OPTIONAL.items():
-        if column not in part.columns:
-            part[column] = value
-        elif column != "tokens":
-            part[column] = part[column].fillna(value)
-    for column in (*TEXT, "prompt"):
-        part[column] = part[column].astype(str)
-    try:
-        part["seed"] = part["seed"].astype("int64")
-        part["score"] = part["score"].astype("float64")
-        part["tokens"] = part["tokens"].astype("float64")
-    except (TypeError, ValueError) as error:
-        raise LavitError(f"{path}: seed, score and tokens must be numbers: {error}") from error
-    return part[["study", *KEY, "cluster_id", "kind", "prompt", "prediction", "reference", "score", "aux", "tokens"]]
-
-
-def _check_arms(part: pd.DataFrame, study: Study, path: Path) -> None:
-    for arm in part["arm"].unique():
-        if arm not in study.arms:
-            raise LavitError(f"{path} holds records of the arm '{arm}'", did_you_mean(arm, study.arms))
-    for name in part["study"].astype(str).unique():
-        if name != study.name:
-            raise LavitError(
-                f"{path} holds records of the study '{name}', the study file says '{study.name}'",
-                "keep one study in one folder",
-            )
-
-
-def _check_rows(records: pd.DataFrame) -> None:
-    bad = records[~np.isfinite(records["score"])]
-    if len(bad):
-        first = bad.iloc[0]
-        raise LavitError(
-            f"{len(bad)} score{'s are' if len(bad) > 1 else ' is'} not finite, first: arm '{first['arm']}', seed "
-            f"{first['seed']}, {first['benchmark']}, example '{first['example_id']}'",
-            "score a missing answer 0, or leave the example out of every arm",
-        )
-    twice = records.duplicated(list(KEY), keep="first")
-    if twice.any():
-        first = records[twice].iloc[0]
-        raise LavitError(
-            f"{int(twice.sum())} record(s) occur twice, first: arm '{first['arm']}', seed {first['seed']}, "
-            f"{first['benchmark']}, control '{first['control']}', split '{first['split']}', example "
-            f"'{first['example_id']}'",
-            "an example is scored once per arm, seed, benchmark and control: delete the stale file",
-        )
-
-
-def _check_examples(records: pd.DataFrame, default: str) -> None:
-    """Paired comparisons need the same examples in every run; name the first arm that differs."""
-    groups = records.groupby(["benchmark", "metric", "control", "split"], sort=True)
-    for (benchmark, _, control, split), rows in groups:
-        codes, names = pd.factorize(rows["example_id"])
-        keys = list(zip(rows["arm"], rows["seed"], strict=True))
-        run_codes, run_keys = pd.factorize(pd.Series(keys, dtype=object))
-        sets = {key: frozenset(codes[run_codes == i].tolist()) for i, key in enumerate(run_keys)}
-        base_key = next((k for k in sets if k[0] == default), next(iter(sets)))
-        base = sets[base_key]
-        for key, own in sets.items():
-            if own != base:
-                odd = min(own ^ base)
-                side = "lacks" if odd in base else "has, alone,"
-                where = f"{benchmark}{f' ({control})' if control else ''}, split '{split}'"
-                raise LavitError(
-                    f"arms were not scored on the same examples of {where}: '{base_key[0]}' seed {base_key[1]} has "
-                    f"{len(base)}, '{key[0]}' seed {key[1]} has {len(own)} and {side} '{names[odd]}'",
-                    "evaluate these runs again with one suite; nothing is dropped silently",
-                )
-        per_example = rows.groupby("example_id", sort=False)["cluster_id"].nunique()
-        if (per_example > 1).any():
-            raise LavitError(
-                f"example '{per_example.idxmax()}' of {benchmark} belongs to several clusters",
-                "cluster_id (the image) must be the same in every arm and seed",
-            )
+def _slug(arm: str, seed: int, path: Path) -> str:
+    """An arm's name in file names: that of the file of one run (`SLUG-s0.parquet`), else its own as a file's name."""
+    stem, _, rest = path.stem.rpartition(f"-s{seed}")
+    return stem if stem and not rest else slugify(arm)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -254,9 +134,8 @@ def _error_text(error: Any) -> str:
 
 
 def _tabulate_runs(
-    entries: list[Mapping[str, Any]], study: Study, records: pd.DataFrame, path: Path
+    entries: list[Mapping[str, Any]], study: Study, found: set[tuple[str, int]], path: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    found = {(str(a), int(s)) for a, s in records[["arm", "seed"]].drop_duplicates().itertuples(index=False)}
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     metrics: list[tuple[str, int, str, float]] = []
     ledgers: list[tuple[str, int, str, str, float]] = []

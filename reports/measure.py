@@ -126,11 +126,12 @@ class Scores:
         other = self.cube(controlled)
         if rows is None or controls is None or other is None:
             return None, other
-        shared = set(rows["example_id"]) & set(controls["example_id"])
-        if not shared:
+        of_score, of_control = (np.unique(r["example_id"].cat.codes) for r in (rows, controls))
+        shared = np.intersect1d(of_score, of_control)
+        if not len(shared):
             return None, other
-        own = self._build(measure, shared)
-        under = other if len(shared) == controls["example_id"].nunique() else self._build(controlled, shared)
+        own = self.cube(measure) if len(shared) == len(of_score) else self._build(measure, shared)
+        under = other if len(shared) == len(of_control) else self._build(controlled, shared)
         return (own.minus(under) if own is not None and under is not None else None), other
 
     def tokens(self, measure: Measure) -> Cube | None:
@@ -152,7 +153,8 @@ class Scores:
         rows = rows[keep]
         return rows if len(rows) else None
 
-    def _build(self, measure: Measure, only: set[str] | None = None) -> Cube | None:
+    def _build(self, measure: Measure, only: np.ndarray | None = None) -> Cube | None:
+        """``only``: codes of the examples to keep."""
         if measure.form == "set":
             return sets.set_cube(self.frame, f"{measure.benchmark}/{measure.name}")
         if measure.form == "corpus":
@@ -160,7 +162,7 @@ class Scores:
             return corpus.corpus_cube(measure, sums_ASCK, examples, tuple(self.frame.arms), tuple(self.frame.seeds))
         rows = self._rows(measure)
         if rows is not None and only is not None:
-            rows = rows[rows["example_id"].isin(only)]
+            rows = rows[np.isin(rows["example_id"].cat.codes, only)]
         if rows is None or rows.empty:
             return None
         if not measure.part:
@@ -202,8 +204,9 @@ class Scores:
             if rows is None:
                 self._parts[key] = pd.DataFrame()
             else:
-                loaded = [_numbers(text) for text in rows["aux"]]
-                self._parts[key] = pd.DataFrame(loaded, index=rows.index).astype("float64")
+                codes, texts = pd.factorize(rows["aux"])
+                loaded = pd.DataFrame([_numbers(text) for text in texts], index=range(len(texts))).astype("float64")
+                self._parts[key] = loaded.take(codes).set_axis(rows.index)
         return self._parts[key]
 
 

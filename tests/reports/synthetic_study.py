@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 from PIL import Image, ImageDraw
 
-from reports.frame import REQUIRED
+from reports.records import REQUIRED
 
 AXES = {
     "regime": ["unified", "adapter"],
