@@ -35,6 +35,7 @@ LEVEL = 0.95
 POWER = 0.80
 FEW = 4
 ONE_SEED = "one seed, and a number without a spread over examples"
+RANK = 1e-9  # relative: below it a singular value is none
 ROUNDING = 1e-12  # relative: what floating-point sums leave of a difference that is none
 
 
@@ -97,20 +98,23 @@ def seed_variance(means_AS: np.ndarray) -> tuple[float, float]:
     Runs that are missing (NaN) are left out: the additive model arm + seed is fitted to what is there. NaN
     and 0 where nothing is left to estimate it from.
     """
-    arm_index, seed_index = np.nonzero(np.isfinite(means_AS))
-    count = len(arm_index)
-    if count == 0:
+    known_AS = np.isfinite(means_AS)
+    arms_A = known_AS.any(axis=1)
+    known_AS, values_AS = known_AS[arms_A], np.where(known_AS, means_AS, 0.0)[arms_A]
+    if not known_AS.size:
         return math.nan, 0.0
-    design = np.zeros((count, means_AS.shape[0] + means_AS.shape[1]))
-    design[np.arange(count), arm_index] = 1
-    design[np.arange(count), means_AS.shape[0] + seed_index] = 1
-    target = means_AS[arm_index, seed_index]
-    fit, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
-    df = count - int(rank)
+    # Arms are swept out, which leaves one equation a seed: a study of 200 arms costs no more than one of two.
+    own_A = values_AS.sum(axis=1) / known_AS.sum(axis=1)
+    centred_AS = np.where(known_AS, values_AS - own_A[:, None], 0.0)
+    share_AS = known_AS / known_AS.sum(axis=1, keepdims=True)
+    design_SS = np.diag(known_AS.sum(axis=0)) - known_AS.T.astype(float) @ share_AS
+    seed_S, _, rank, _ = np.linalg.lstsq(design_SS, centred_AS.sum(axis=0), rcond=RANK)
+    df = int(known_AS.sum()) - len(own_A) - int(rank)
     if df <= 0:
         return math.nan, 0.0
-    variance = float(((target - design @ fit) ** 2).sum() / df)
-    return (0.0 if variance < (ROUNDING * np.abs(target).max()) ** 2 else variance), float(df)
+    fitted_AS = seed_S - (share_AS @ seed_S)[:, None]
+    variance = float((np.where(known_AS, centred_AS - fitted_AS, 0.0) ** 2).sum() / df)
+    return (0.0 if variance < (ROUNDING * np.abs(values_AS).max()) ** 2 else variance), float(df)
 
 
 def contrast(cube: Cube, weights: Mapping[str, float], pooled: bool = True, exclude: Sequence[str] = ()) -> Contrast:
