@@ -69,6 +69,32 @@ def curve(frame: Frame, name: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else rows
 
 
+def seed_bands(rows: pd.DataFrame, arms: Sequence[str], points: int) -> pd.DataFrame:
+    """Mean, least and most over seeds at the steps that every seed of an arm has, thinned evenly to `points`.
+
+    Args:
+        rows: one curve of every run, as `curve` gives it.
+        arms: those to take, in this order.
+        points: the most steps an arm.
+    """
+    found = []
+    for arm in arms:
+        own = rows[rows["arm"] == arm]
+        if own.empty:
+            continue
+        seeds = own["seed"].nunique()
+        grouped = own.groupby("step").agg(
+            flops=("flops", "mean"), mean=("value", "mean"), low=("value", "min"), high=("value", "max"),
+            seeds=("seed", "nunique"),
+        )  # fmt: skip
+        full = grouped[grouped["seeds"] == seeds].reset_index()
+        if len(full) > points:
+            full = full.iloc[np.unique(np.linspace(0, len(full) - 1, points).astype(int))]
+        full.insert(0, "arm", arm)
+        found.append(full)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
 def at_equal_flops(frame: Frame, name: str) -> tuple[float, dict[str, dict[int, float]]]:
     """(budget, arm -> seed -> value) of a curve at the smallest final FLOPs of any arm, interpolated.
 

@@ -1,31 +1,29 @@
-"""Put the page together: one file that needs no network, runs one known script and escapes all foreign text.
+"""Put the page together: one file that needs no network, runs known scripts and escapes all foreign text.
 
-A content security policy in the page allows that script alone (by its hash) and pictures from data URIs; even
+A content security policy in the page allows those scripts alone (by their hashes) and pictures from data URIs; even
 text that slipped through the escaping could neither run nor load anything.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
-import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.charts import chart_data
 from reports.check import Check
 from reports.examples import Album
 from reports.figures.samples import Grid
 from reports.figures.style import Figure
 from reports.findings import warnings
+from reports.html.scripts import as_json, asset, chart_scripts, policy_hashes
 from reports.listing import list_ledgers, list_runs
 from reports.origin_audit import mixed_references
 from reports.render.latex import PREAMBLE
@@ -36,7 +34,6 @@ from reports.trace import origins, read_tracking, trace_data
 from reports.wording import Finding
 
 SCRIPTS = ("report.js", "trace.js", "examples.js")
-SURROGATE = re.compile("[\ud800-\udfff]")
 BUDGET = 2_000_000  # bytes of pictures in a page
 SMALL = 6_000  # a PNG up to this size is embedded as it is
 
@@ -63,9 +60,11 @@ def build_page(
 ) -> str:
     """The whole page as text."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    environment.loader = FunctionLoader(_asset)
+    environment.loader = FunctionLoader(asset)
     template = environment.get_template("report.html.j2")
-    script = "".join(map(_asset, SCRIPTS))
+    script = "".join(map(asset, SCRIPTS))
+    charts = chart_data(results)
+    libraries = list(chart_scripts()) if charts else []
     embedder = Embedder()
     runs = origins(results)
     headline = results.headline
@@ -88,20 +87,19 @@ def build_page(
         runs=list_runs(results, runs),
         untraced=any(run.run_id for run in runs) and not read_tracking(results.frame).server,
         ledgers=list_ledgers(results),
-        trace=safe_json(trace_data(results, tables, runs)),
+        trace=as_json(trace_data(results, tables, runs)),
         tally={s: sum(c.state == s for c in checks) for s in ("warn", "ok", "info")},
         checks=list(checks),
         preamble=PREAMBLE,
-        style=_asset("report.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=asset("report.css") + (asset("charts.css") if charts else ""),
+        charts=as_json(charts) if charts else "",
+        has_pareto=bool(charts and charts["measures"]),
+        has_curves=bool(charts and charts["curves"]),
+        scripts=[*libraries, script],
+        script_hashes=policy_hashes([*libraries, script]),
         plain=plain,
         Markup=Markup,
     )
-
-
-def _asset(name: str) -> str:
-    return files("reports.html").joinpath(name).read_text(encoding="utf-8")
 
 
 class Embedder:
@@ -157,21 +155,7 @@ def _data(results: Results, album: Album, embedder: Embedder) -> str:
         "pictures": pictures,
         "examples": album.examples,
     }
-    return safe_json(document)
-
-
-def safe_json(document: Any) -> str:
-    """JSON that cannot close the element that it stands in, whatever strings it holds."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for char, code in (
-        ("&", "\\u0026"),
-        ("<", "\\u003c"),
-        (">", "\\u003e"),
-        ("\u2028", "\\u2028"),
-        ("\u2029", "\\u2029"),
-    ):
-        text = text.replace(char, code)
-    return SURROGATE.sub("\ufffd", text)
+    return as_json(document)
 
 
 def columns_for(count: int) -> int:

@@ -22,7 +22,7 @@ from experiments.design import slugify
 from reports import report
 from reports.figures.samples import find_pictures
 from reports.frame import load
-from reports.html.page import safe_json
+from reports.html.scripts import as_json
 from reports.render.latex import PREAMBLE
 from reports.render.numbers import plain
 
@@ -126,7 +126,7 @@ def test_pictures_are_looked_for_in_their_folder_alone(pages: dict[str, Path]) -
 
 def test_json_in_the_page_can_hold_anything() -> None:
     texts = [*hostile.EACH, "\ud800", "a\udfffb"]
-    text = safe_json({t: t for t in texts})
+    text = as_json({t: t for t in texts})
     assert not re.search("[<>&\u2028\u2029\ud800-\udfff]", text)
     assert set(hostile.EACH) <= set(json.loads(text).values())
     text.encode("utf-8")

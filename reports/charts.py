@@ -1,0 +1,254 @@
+"""What the page's interactive charts show: quality against cost with its Pareto front, and learning curves.
+
+Arms are named once and meant by their place in the list; everything is aggregated over seeds, so a study of a
+thousand runs stays as small as one of thirty. The numbers are those of the tables and figures, to six digits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.budget import average, cost, curve, own_stages, seed_bands
+from reports.contrast import contrast
+from reports.figures.pareto import front
+from reports.measure import Measure
+from reports.render.numbers import plain
+from reports.results import Results
+from reports.table import common_unit
+
+POINTS = 120  # of a curve, at most
+CURVE_POINTS = 6_000  # of all curves together; many curves are thinned further, to no fewer than FEWEST
+FEWEST = 24
+CURVES = 8  # names of curves
+LINES = 40  # arms with curves
+POOLED = 60  # arms; with more, an interval uses the arm's own seeds (pooling would take minutes and gain little)
+MEASURES = 12
+NAME = 80  # characters of a name
+COSTS = (
+    ("params_trainable", "trainable parameters", "max", False),
+    ("params_total", "parameters", "max", False),
+    ("positions", "positions trained on", "sum", True),
+    ("flops", "FLOPs of all stages", "sum", False),
+)  # ledger item, label, how it adds up over stages, whether only the arm's own stages count
+
+PerSeed = dict[str, dict[int, float]]  # arm -> seed -> value
+
+
+def chart_data(results: Results) -> dict[str, Any] | None:
+    """Everything that the charts show, ready for JSON (None stands for an absent value).
+
+    Returns:
+        `arms` (name, default, seeds and the place of its level on each of `axes`), `costs` (label, one value an arm),
+        `measures` (label, decimals, one mean, SD, interval and list of seeds an arm; `fronts`: for each cost, the arms
+        on the Pareto front by rising cost), `curves` (label, and one line an arm: step, FLOPs, mean, least and most
+        over seeds), `notes` (what was left out). None where there is nothing to draw: fewer than two arms with a
+        quality and a cost, and no curve.
+    """
+    costs = _costs(results)
+    measures = _measures(results)
+    for measure in measures:
+        measure["fronts"] = [_front(measure, one["values"]) for one in costs]
+    drawn = any(len(found) for measure in measures for found in measure["fronts"])
+    curves, notes = _curves(results, measures)
+    if not drawn and not curves:
+        return None
+    study = results.frame.study
+    axes = [axis for axis in study.axes if len({study.arms[arm].get(axis) for arm in results.frame.arms}) > 1]
+    return {
+        "arms": [
+            {
+                "name": plain(arm, NAME),
+                "default": arm == study.default,
+                "seeds": len(results.frame.done(arm)),
+                "levels": [_place(study.axes[axis], study.level(arm, axis)) for axis in axes],
+            }
+            for arm in results.frame.arms
+        ],
+        "axes": [{"name": plain(axis, NAME), "levels": [plain(v, NAME) for v in study.axes[axis]]} for axis in axes],
+        "seeds": results.frame.seeds,
+        "costs": costs if drawn else [],
+        "measures": measures if drawn else [],
+        "curves": curves,
+        "notes": notes,
+    }
+
+
+def _place(levels: tuple[str, ...], level: str | None) -> int | None:
+    return levels.index(level) if level is not None else None
+
+
+def _costs(results: Results) -> list[dict[str, Any]]:
+    """Each cost that at least two arms have, and that is not the same as one before it."""
+    frame = results.frame
+    own = own_stages(frame)
+    named: list[tuple[str, str, PerSeed]] = [("flops", "training FLOPs", cost(frame, "flops", own))]
+    for measure in results.scores.primary:
+        cube = results.scores.tokens(measure)
+        if cube is not None:
+            named.append(("tokens", "visual tokens an image", {arm: cube.run_means(arm) for arm in frame.arms}))
+            break
+    named.append(("seconds", "training time", _seconds(results, own)))
+    for item, label, reduce, only_own in COSTS:
+        named.append((f"{item}.{reduce}", label, cost(frame, item, own if only_own else (), reduce)))
+    found: list[dict[str, Any]] = []
+    for key, label, spent in named:
+        values = [average(spent.get(arm, {})) for arm in frame.arms]
+        known = [v for v in values if math.isfinite(v) and v > 0]
+        if len(known) < 2:
+            continue
+        factor, unit = _unit(key, known)
+        shown = [_digits(v * factor) if math.isfinite(v) and v > 0 else None for v in values]
+        if shown not in [one["values"] for one in found]:
+            found.append({"key": key, "label": f"{label}{f' ({unit})' if unit else ''}", "values": shown})
+    return found
+
+
+def _seconds(results: Results, stages: tuple[str, ...]) -> PerSeed:
+    """Wall time of the stages that train what an arm is."""
+    found: PerSeed = {}
+    for run in results.frame.runs.itertuples(index=False):
+        taken = [float(run.wall_s[stage]) for stage in stages if isinstance(run.wall_s.get(stage), (int, float))]
+        if taken and math.isfinite(sum(taken)):
+            found.setdefault(str(run.arm), {})[int(run.seed)] = sum(taken)
+    return found
+
+
+def _unit(key: str, values: list[float]) -> tuple[float, str]:
+    if key == "seconds":
+        longest = max(values)
+        return (1 / 3600, "h") if longest > 7200 else (1 / 60, "min") if longest > 300 else (1.0, "s")
+    return common_unit(values) if key != "tokens" else (1.0, "")
+
+
+def _measures(results: Results) -> list[dict[str, Any]]:
+    """Every primary score, the headline first, then the metrics of whole sets that a table declares."""
+    wanted = [results.headline] if results.headline else []
+    wanted += [m for m in (*results.outcomes, *results.scores.primary) if m not in wanted]
+    found = [one for m in list(dict.fromkeys(wanted))[:MEASURES] if (one := _scored(results, m)) is not None]
+    keys = {one["key"] for one in found}
+    return (found + [one for one in _set_metrics(results) if one["key"] not in keys])[:MEASURES]
+
+
+def _scored(results: Results, measure: Measure) -> dict[str, Any] | None:
+    cube = results.scores.cube(measure)
+    if cube is None:
+        return None
+    display = results.display(measure)
+    arms = results.frame.arms
+    found = _measure(
+        display.name, display.scale, display.decimals, display.better, {a: cube.run_means(a) for a in arms}
+    )
+    for place, arm in enumerate(arms):
+        one = contrast(cube, {arm: 1.0}, pooled=2 < len(cube.arms) <= POOLED)
+        if one.known:
+            found["low"][place], found["high"][place] = (
+                _digits(one.low * display.scale),
+                _digits(one.high * display.scale),
+            )
+    found["key"], found["scope"] = measure.label, "seeds and examples" if len(cube.seeds) > 1 else "examples only"
+    return found
+
+
+def _set_metrics(results: Results) -> list[dict[str, Any]]:
+    found = []
+    rows = results.frame.metrics
+    for column in (c for d in results.declarations for c in d.columns if "metric" in c and c.get("better")):
+        own = rows[rows["name"] == column["metric"]]
+        values: PerSeed = {}
+        for row in own.itertuples(index=False):
+            values.setdefault(str(row.arm), {})[int(row.seed)] = float(row.value)
+        if len(values) >= 2:
+            label = f"{column.get('group', '')} {column.get('label', column['metric'])}".strip()
+            scale, decimals = float(column.get("scale", 1)), int(column.get("decimals", 1))
+            one = _measure(
+                label, scale, decimals, str(column["better"]), {a: values.get(a, {}) for a in results.frame.arms}
+            )
+            found.append({**one, "key": str(column["metric"]), "scope": ""})
+    return found
+
+
+def _measure(label: str, scale: float, decimals: int, better: str, values: PerSeed) -> dict[str, Any]:
+    runs = [list(per_seed.values()) for per_seed in values.values()]
+    return {
+        "label": plain(label, NAME),
+        "decimals": decimals,
+        "better": better,
+        "mean": [_digits(float(np.mean(own)) * scale) if own else None for own in runs],
+        "sd": [_digits(float(np.std(own, ddof=1)) * scale) if len(own) > 1 else None for own in runs],
+        "low": [None] * len(runs),
+        "high": [None] * len(runs),
+        "runs": [[[seed, _digits(v * scale)] for seed, v in sorted(own.items())] for own in values.values()],
+    }
+
+
+def _front(measure: dict[str, Any], costs: list[float | None]) -> list[int]:
+    """Arms on the Pareto front by rising cost; none where fewer than two arms have both numbers."""
+    both = [
+        (place, spent, quality if measure["better"] != "lower" else -quality)
+        for place, (spent, quality) in enumerate(zip(costs, measure["mean"], strict=True))
+        if spent is not None and quality is not None
+    ]
+    return [both[i][0] for i in front([(spent, quality) for _, spent, quality in both])] if len(both) > 1 else []
+
+
+def _curves(results: Results, measures: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The validation curve of the headline first, then the other validation curves, then the losses."""
+    frame = results.frame
+    headline = f"val/{frame.study.headline}"
+    names = sorted(map(str, frame.curves["name"].unique()), key=lambda n: (n != headline, not n.startswith("val/"), n))
+    arms, notes = _drawn_arms(results, measures), []
+    if len(arms) < len(frame.arms):
+        notes.append(f"Curves of {len(arms)} of {len(frame.arms)} arms: the default and the best by the headline.")
+    if len(names) > CURVES:
+        notes.append(f"{CURVES} of {len(names)} kinds of curve; all are in curves.parquet.")
+    points = min(POINTS, max(FEWEST, CURVE_POINTS // max(1, len(arms) * min(CURVES, len(names)))))
+    made = []
+    for name in names[:CURVES]:
+        own = frame.curves[(frame.curves["name"] == name) & frame.curves["arm"].isin(arms)]
+        bands = seed_bands(curve(frame, name) if len(own) else own, arms, points)
+        measure = results.scores.find(name.removeprefix("val/")) if name.startswith("val/") else None
+        display = results.display(measure) if measure else None
+        scale = display.scale if display else 1.0
+        lines = [_line(frame.arms.index(arm), rows, scale) for arm, rows in _by_arm(bands, arms)]
+        if any(len(line["step"]) > 1 for line in lines):
+            label = f"{display.name}, validation" if display else name
+            made.append({"label": plain(label, NAME), "key": plain(name, NAME), "lines": lines})
+    if any(len(line["step"]) == points for one in made for line in one["lines"]):
+        notes.append(f"A curve is thinned to at most {points} points, evenly over its steps.")
+    return made, notes
+
+
+def _drawn_arms(results: Results, measures: list[dict[str, Any]]) -> list[str]:
+    arms = results.frame.arms
+    if len(arms) <= LINES:
+        return arms
+    means = measures[0]["mean"] if measures else [None] * len(arms)
+    sign = -1.0 if measures and measures[0]["better"] == "lower" else 1.0
+    ranks = sorted(
+        range(len(arms)), key=lambda i: -math.inf if i == 0 else math.inf if means[i] is None else -sign * means[i]
+    )
+    return [arms[i] for i in sorted(ranks[:LINES])]
+
+
+def _by_arm(bands: pd.DataFrame, arms: list[str]) -> Iterable[tuple[str, pd.DataFrame]]:
+    if not bands.empty:
+        yield from ((arm, rows) for arm in arms if len(rows := bands[bands["arm"] == arm]))
+
+
+def _line(arm: int, rows: pd.DataFrame, scale: float) -> dict[str, Any]:
+    line = {"arm": arm, "seeds": int(rows["seeds"].max()), "step": [int(step) for step in rows["step"]]}
+    for key, factor in (("flops", 1.0), ("mean", scale), ("low", scale), ("high", scale)):
+        line[key] = [_digits(float(v) * factor) for v in rows[key]]
+    if line["seeds"] == 1:
+        del line["low"], line["high"]
+    return line
+
+
+def _digits(value: float) -> float | None:
+    """The value to six digits; None where it is not finite."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
