@@ -92,7 +92,8 @@ def seed_bands(rows: pd.DataFrame, arms: Sequence[str], points: int) -> pd.DataF
             full = full.iloc[np.unique(np.linspace(0, len(full) - 1, points).astype(int))]
         full.insert(0, "arm", arm)
         found.append(full)
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    columns = ["arm", "step", "flops", "mean", "low", "high", "seeds"]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
 
 def at_equal_flops(frame: Frame, name: str) -> tuple[float, dict[str, dict[int, float]]]:

@@ -7,7 +7,7 @@ thousand runs stays as small as one of thirty. The numbers are those of the tabl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 
 from reports.budget import average, cost, curve, own_stages, seed_bands
 from reports.contrast import contrast
+from reports.declare import decimals
 from reports.figures.pareto import front
 from reports.measure import Measure
 from reports.render.numbers import plain
@@ -138,45 +139,39 @@ def _scored(results: Results, measure: Measure) -> dict[str, Any] | None:
     cube = results.scores.cube(measure)
     if cube is None:
         return None
-    display = results.display(measure)
-    arms = results.frame.arms
-    found = _measure(
-        display.name, display.scale, display.decimals, display.better, {a: cube.run_means(a) for a in arms}
-    )
+    display, arms = results.display(measure), results.frame.arms
+    runs = {arm: cube.run_means(arm) for arm in arms}
+    found = _measure(display.name, display.scale, display.decimals, display.better, runs)
     for place, arm in enumerate(arms):
-        one = contrast(cube, {arm: 1.0}, pooled=2 < len(cube.arms) <= POOLED)
+        one = contrast(cube, {arm: 1.0}, pooled=2 < len(arms) <= POOLED)
         if one.known:
-            found["low"][place], found["high"][place] = (
-                _digits(one.low * display.scale),
-                _digits(one.high * display.scale),
-            )
+            found["low"][place] = _digits(one.low * display.scale)
+            found["high"][place] = _digits(one.high * display.scale)
     found["key"], found["scope"] = measure.label, "seeds and examples" if len(cube.seeds) > 1 else "examples only"
     return found
 
 
 def _set_metrics(results: Results) -> list[dict[str, Any]]:
+    """Metrics without scores an example, so without an interval."""
     found = []
     rows = results.frame.metrics
     for column in (c for d in results.declarations for c in d.columns if "metric" in c and c.get("better")):
-        own = rows[rows["name"] == column["metric"]]
-        values: PerSeed = {}
-        for row in own.itertuples(index=False):
-            values.setdefault(str(row.arm), {})[int(row.seed)] = float(row.value)
-        if len(values) >= 2:
+        values: PerSeed = {arm: {} for arm in results.frame.arms}
+        for row in rows[rows["name"] == column["metric"]].itertuples(index=False):
+            values[str(row.arm)][int(row.seed)] = float(row.value)
+        if sum(bool(per_seed) for per_seed in values.values()) >= 2:
             label = f"{column.get('group', '')} {column.get('label', column['metric'])}".strip()
-            scale, decimals = float(column.get("scale", 1)), int(column.get("decimals", 1))
-            one = _measure(
-                label, scale, decimals, str(column["better"]), {a: values.get(a, {}) for a in results.frame.arms}
-            )
+            scale = float(column.get("scale", 1))
+            one = _measure(label, scale, decimals(column), str(column["better"]), values)
             found.append({**one, "key": str(column["metric"]), "scope": ""})
     return found
 
 
-def _measure(label: str, scale: float, decimals: int, better: str, values: PerSeed) -> dict[str, Any]:
+def _measure(label: str, scale: float, places: int, better: str, values: PerSeed) -> dict[str, Any]:
     runs = [list(per_seed.values()) for per_seed in values.values()]
     return {
         "label": plain(label, NAME),
-        "decimals": decimals,
+        "decimals": places,
         "better": better,
         "mean": [_digits(float(np.mean(own)) * scale) if own else None for own in runs],
         "sd": [_digits(float(np.std(own, ddof=1)) * scale) if len(own) > 1 else None for own in runs],
@@ -201,20 +196,21 @@ def _curves(results: Results, measures: list[dict[str, Any]]) -> tuple[list[dict
     frame = results.frame
     headline = f"val/{frame.study.headline}"
     names = sorted(map(str, frame.curves["name"].unique()), key=lambda n: (n != headline, not n.startswith("val/"), n))
-    arms, notes = _drawn_arms(results, measures), []
+    arms, notes = _drawn_arms(results, measures), list[str]()
     if len(arms) < len(frame.arms):
         notes.append(f"Curves of {len(arms)} of {len(frame.arms)} arms: the default and the best by the headline.")
     if len(names) > CURVES:
         notes.append(f"{CURVES} of {len(names)} kinds of curve; all are in curves.parquet.")
     points = min(POINTS, max(FEWEST, CURVE_POINTS // max(1, len(arms) * min(CURVES, len(names)))))
-    made = []
+    own = replace(frame, curves=frame.curves[frame.curves["arm"].isin(arms)])
+    made: list[dict[str, Any]] = []
     for name in names[:CURVES]:
-        own = frame.curves[(frame.curves["name"] == name) & frame.curves["arm"].isin(arms)]
-        bands = seed_bands(curve(frame, name) if len(own) else own, arms, points)
+        bands = seed_bands(curve(own, name), arms, points)
         measure = results.scores.find(name.removeprefix("val/")) if name.startswith("val/") else None
         display = results.display(measure) if measure else None
         scale = display.scale if display else 1.0
-        lines = [_line(frame.arms.index(arm), rows, scale) for arm, rows in _by_arm(bands, arms)]
+        drawn = set(bands["arm"])
+        lines = [_line(i, bands[bands["arm"] == arm], scale) for i, arm in enumerate(frame.arms) if arm in drawn]
         if any(len(line["step"]) > 1 for line in lines):
             label = f"{display.name}, validation" if display else name
             made.append({"label": plain(label, NAME), "key": plain(name, NAME), "lines": lines})
@@ -224,24 +220,18 @@ def _curves(results: Results, measures: list[dict[str, Any]]) -> tuple[list[dict
 
 
 def _drawn_arms(results: Results, measures: list[dict[str, Any]]) -> list[str]:
+    """All arms, or of too many the default and the best by the headline."""
     arms = results.frame.arms
-    if len(arms) <= LINES:
-        return arms
-    means = measures[0]["mean"] if measures else [None] * len(arms)
-    sign = -1.0 if measures and measures[0]["better"] == "lower" else 1.0
-    ranks = sorted(
-        range(len(arms)), key=lambda i: -math.inf if i == 0 else math.inf if means[i] is None else -sign * means[i]
-    )
-    return [arms[i] for i in sorted(ranks[:LINES])]
-
-
-def _by_arm(bands: pd.DataFrame, arms: list[str]) -> Iterable[tuple[str, pd.DataFrame]]:
-    if not bands.empty:
-        yield from ((arm, rows) for arm in arms if len(rows := bands[bands["arm"] == arm]))
+    if len(arms) <= LINES or not measures:
+        return arms[:LINES]
+    sign = 1.0 if measures[0]["better"] == "lower" else -1.0
+    means = [math.inf if mean is None else sign * mean for mean in measures[0]["mean"]]
+    best = sorted(range(1, len(arms)), key=means.__getitem__)[: LINES - 1]
+    return [arms[i] for i in sorted([0, *best])]
 
 
 def _line(arm: int, rows: pd.DataFrame, scale: float) -> dict[str, Any]:
-    line = {"arm": arm, "seeds": int(rows["seeds"].max()), "step": [int(step) for step in rows["step"]]}
+    line: dict[str, Any] = {"arm": arm, "seeds": int(rows["seeds"].max()), "step": [int(step) for step in rows["step"]]}
     for key, factor in (("flops", 1.0), ("mean", scale), ("low", scale), ("high", scale)):
         line[key] = [_digits(float(v) * factor) for v in rows[key]]
     if line["seeds"] == 1:

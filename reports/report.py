@@ -21,7 +21,8 @@ from reports.figures.samples import choose_samples, draw_samples
 from reports.figures.variance import draw_variance
 from reports.findings import find, warnings
 from reports.frame import load
-from reports.html.page import SURROGATE, Rendered, build_page
+from reports.html.page import Rendered, build_page
+from reports.html.scripts import SURROGATE
 from reports.layout import build_tables
 from reports.render.console import render_console
 from reports.render.csv import render_csv, render_json

@@ -124,7 +124,7 @@ def trace_data(results: Results, tables: Sequence[Table], runs: Sequence[Origin]
 
 def _parts(tables: Sequence[Table]) -> dict[str, Table]:
     """The tables that the page shows by the names that it gives them: a panel has its table's and its number."""
-    parts = {}
+    parts: dict[str, Table] = {}
     for table in tables:
         parts |= {f"{table.name}.{i}": panel for i, panel in enumerate(table.panels)} or {table.name: table}
     return parts

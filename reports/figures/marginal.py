@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from reports.contrast import contrast
-from reports.effects import spread_of
 from reports.figures.labels import short_names
 from reports.figures.style import FAINT, OPEN, PALETTE, SMALL, TEXT_WIDTH, Figure, drawing, make_room, save
 from reports.measure import Cube
 from reports.render.numbers import plain
 from reports.results import Results
+from reports.spread import spread_of
 from reports.study import Study
 
 NAME = "marginal"

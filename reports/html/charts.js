@@ -5,9 +5,11 @@
   const data = JSON.parse(source.textContent);
   const field = (name) => document.getElementById("c-" + name);
   const COLOURS = ["#1b1b1b", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195"];
+  const INKS = ["#1b1b1b", "#005a8e", "#a34700", "#00714f", "#9c3f77", "#8a5f00", "#1b6f9c", "#5e3a72"];  // for text
   const SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"];
   const GLYPHS = ["●", "■", "▲", "◆", "✚", "▼", "▶"];
   const DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2]];
+  const CORNERS = [[8, -8], [8, 9], [-8, -8], [-8, 9]];  // pixels from a point to its label
   const FONT = "'Source Sans 3','Helvetica Neue',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif";
   const hidden = new Set();
   const charts = {};  // name -> {view, turn}
@@ -59,7 +61,7 @@
     const lines = scored(arm, measure);
     if (spent !== null) lines.push(cost.label + " " + short(spent));
     if (spent !== null && measure.mean[arm] !== null) {
-      lines.push(front().includes(arm) ? "on the Pareto front" : "beaten at no greater cost");
+      lines.push(front().includes(arm) ? "on the Pareto front" : "another arm does better at no greater cost");
     }
     return lines;
   }
@@ -75,36 +77,30 @@
     const place = data.arms[arm].levels[axis()];
     return place === null ? data.axes[axis()].levels.length : place;
   }
-  const groupNames = () => axis() < 0 ? data.arms.map((_, i) => String(i + 1)) : [...data.axes[axis()].levels, "none"];
-  const colour = (place) => COLOURS[place % COLOURS.length];
+  const colour = (place) => COLOURS[place % COLOURS.length], ink = (place) => INKS[place % INKS.length];
 
   // Specifications.
   function scales() {
     const used = [...new Set(data.arms.map((_, arm) => group(arm)))].sort((a, b) => a - b);
     const scale = (range) => ({ domain: used, range: used.map((place) => range[place % range.length]) });
-    const legend = axis() < 0 ? null : {
-      title: data.axes[axis()].name, orient: "top", labelExpr: "groups[datum.value]", labelLimit: 200,
-      symbolOpacity: 1, symbolStrokeWidth: 1.6,
-    };
     return {
-      color: { field: "group", type: "nominal", scale: scale(COLOURS), legend },
-      shape: { field: "group", type: "nominal", scale: scale(SHAPES), legend },
-      dash: { field: "group", type: "nominal", scale: scale(DASHES), legend },
+      color: { field: "group", type: "nominal", scale: scale(COLOURS), legend: null },
+      shape: { field: "group", type: "nominal", scale: scale(SHAPES), legend: null },
+      dash: { field: "group", type: "nominal", scale: scale(DASHES), legend: null },
     };
   }
   const faded = (full, pale) => ({ condition: { test: "picked < 0 || datum.arm === picked", value: full }, value: pale });
   function specification(description, height, layer, values) {
     return {
       $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-      description, width: "container", height, autosize: { type: "fit", contains: "padding" },
+      description, height, autosize: { type: "fit", contains: "padding" },
       padding: { left: 4, right: 14, top: 6, bottom: 4 },
-      params: [{ name: "picked", value: picked }, { name: "groups", value: groupNames() }],
-      datasets: values, layer,
+      params: [{ name: "picked", value: picked }],
+      datasets: values, layer: layer.filter((one) => values[one.data.name].length),
       config: {
         font: FONT, view: { stroke: null }, aria: true,
         axis: { labelFontSize: 11.5, titleFontSize: 12, titleFontWeight: 600, labelColor: "#3b4552", titleColor: "#1c2430",
-          gridColor: "#e8ebef", domainColor: "#7c8794", tickColor: "#7c8794", labelFlush: false },
-        legend: { labelFontSize: 11.5, titleFontSize: 12, titleFontWeight: 600 },
+          gridColor: "#e8ebef", domainColor: "#7c8794", tickCount: 9, tickColor: "#7c8794", labelFlush: false },
       },
     };
   }
@@ -116,7 +112,7 @@
     const measure = chosenMeasure(), cost = chosenCost(), best = front(), looks = scales();
     const points = data.arms.map((_, arm) => ({
       arm, group: group(arm), x: cost.values[arm], y: measure.mean[arm], low: measure.low[arm], high: measure.high[arm],
-      best: best.includes(arm), label: String(arm + 1), said: [data.arms[arm].name, levels(arm), ...scored(arm, measure),
+      fill: best.includes(arm) ? colour(group(arm)) : "#ffffff", label: String(arm + 1), ink: ink(group(arm)), said: [data.arms[arm].name, levels(arm), ...scored(arm, measure),
         cost.label + " " + short(cost.values[arm] ?? 0)].join("; "),
     })).filter((p) => p.x !== null && p.y !== null);
     const seen = points.filter((p) => shown(p.arm)), many = seen.length > 60;
@@ -130,19 +126,31 @@
       "means, whatever the intervals). Numbers name the arms, as in the list. Drag to move, Ctrl and wheel to zoom, " +
       "double-click to reset; a click picks an arm." + missing(points));
     return specification(measure.label + " against " + cost.label, 350, [
-      { data: { name: "front" }, mark: { type: "line", interpolate: "step-after", strokeDash: [4, 3], color: "#7c8794", strokeWidth: 1.2, clip: true },
-        encoding: { x, y, order: { field: "x" } } },
-      { data: { name: "whiskers" }, mark: { type: "rule", strokeWidth: 1.4, clip: true },
+      { data: { name: "front" }, mark: { type: "line", interpolate: "step-after", strokeDash: [4, 3], color: "#7c8794", strokeWidth: 1.2, clip: true, aria: false },
+        encoding: { x, y } },
+      { data: { name: "whiskers" }, mark: { type: "rule", strokeWidth: 1.4, clip: true, aria: false },
         encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, color: looks.color, opacity: faded(0.85, 0.15) } },
       { name: "points", params: zoom, data: { name: "points" },
         mark: { type: "point", size: many ? 45 : 95, strokeWidth: 1.8, clip: true },
         encoding: { x, y, color: looks.color, shape: looks.shape, opacity: faded(1, 0.25), tooltip: { value: "shown" },
-          fill: { condition: { test: "datum.best", field: "group", type: "nominal", scale: looks.color.scale, legend: null }, value: "#ffffff" },
-          fillOpacity: { value: 1 }, description: { field: "said" } } },
-      ...(many ? [] : [{ data: { name: "points" },
-        mark: { type: "text", align: "left", dx: 8, dy: -8, fontSize: 11, fontWeight: 600, clip: true },
-        encoding: { x, y, text: { field: "label" }, color: looks.color, opacity: faded(1, 0.25) } }]),
-    ], { points: seen, whiskers: seen.filter((p) => p.low !== null), front: corners });
+          fill: { field: "fill", type: "nominal", scale: null }, fillOpacity: { value: 1 }, description: { field: "said" } } },
+      ...CORNERS.map(([dx, dy], corner) => ({ data: { name: "labels" + corner },
+        mark: { type: "text", align: dx < 0 ? "right" : "left", dx, dy, fontSize: 11, fontWeight: 600, clip: true, aria: false },
+        encoding: { x, y, text: { field: "label" }, color: { field: "ink", type: "nominal", scale: null }, opacity: faded(1, 0.25) } })),
+    ], { points: seen, whiskers: seen.filter((p) => p.low !== null), front: corners, ...besides(many ? [] : seen) });
+  }
+  function besides(points) {  // each label in the corner of its point where it meets the least
+    const spread = (key) => Math.max(...points.map((p) => p[key])) - Math.min(...points.map((p) => p[key])) || 1;
+    const across = 700 / spread("x"), down = 260 / spread("y");  // pixels, roughly
+    const taken = points.map((p) => [p.x * across, -p.y * down]), placed = CORNERS.map(() => []);
+    points.forEach((p) => {
+      const spots = CORNERS.map(([dx, dy]) => [p.x * across + dx * 1.6, -p.y * down + dy]);
+      const meets = spots.map((spot) => taken.filter((t) => Math.abs(t[0] - spot[0]) < 15 && Math.abs(t[1] - spot[1]) < 11).length);
+      const best = meets.indexOf(Math.min(...meets));
+      taken.push(spots[best]);
+      placed[best].push(p);
+    });
+    return Object.fromEntries(placed.map((own, corner) => ["labels" + corner, own]));
   }
   function missing(points) {
     const lacking = data.arms.map((_, arm) => arm).filter((arm) => !points.some((p) => p.arm === arm));
@@ -160,27 +168,45 @@
         if (at === null || mean === null || (log && mean <= 0)) return;
         const low = line.low ? line.low[i] : mean, high = line.high ? line.high[i] : mean;
         points.push({ arm: line.arm, group: group(line.arm), x: at, y: mean, step, flops: line.flops[i], seeds: line.seeds,
-          low: log && low <= 0 ? mean : low, high, band: Boolean(line.low), label: String(line.arm + 1) });
+          low: log && low <= 0 ? mean : low, high, band: Boolean(line.low), said: data.arms[line.arm].name });
       });
       spread = Math.max(spread, line.seeds);
     });
     const ends = curve.lines.map((line) => points.findLast((p) => p.arm === line.arm)).filter(Boolean);
+    const last = Math.max(0, ...points.map((p) => p.x));
     const x = { field: "x", type: "quantitative", title: clock === "step" ? "optimizer steps" : "training FLOPs",
-      axis: { format: clock === "step" ? ",~f" : "~s" }, scale: { zero: true, nice: false } };
+      axis: { format: clock === "step" ? ",~f" : "~s" }, scale: { domain: [0, last * 1.035 || 1], nice: false } };
     const y = { field: "y", type: "quantitative", title: curve.label, scale: log ? { type: "log" } : { zero: false, nice: true } };
-    const lines = { detail: { field: "arm" }, order: { field: "x" } };
+    const lines = { detail: { field: "arm" } };
     say("curves", (spread > 1 ? "Mean over up to " + spread + " seeds; band: least to most of them." : "One seed: no band.") +
       " A number at a curve's end names its arm." + (data.notes.length ? " " + data.notes.join(" ") : ""));
     return specification(curve.label + " on " + x.title, 300, [
-      { name: "bands", data: { name: "bands" }, mark: { type: "area", clip: true },
+      { name: "bands", data: { name: "bands" }, mark: { type: "area", clip: true, aria: false },
         encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, ...lines, color: looks.color, opacity: faded(0.15, 0.03) } },
       { name: "lines", params: zoom, data: { name: "points" }, mark: { type: "line", strokeWidth: 1.7, clip: true },
-        encoding: { x, y, ...lines, color: looks.color, strokeDash: looks.dash, opacity: faded(1, 0.18) } },
+        encoding: { x, y, ...lines, color: looks.color, strokeDash: looks.dash, description: { field: "said" },
+          opacity: faded(1, 0.18) } },
       { name: "spots", data: { name: "points" }, mark: { type: "circle", size: 90, clip: true, aria: false },
         encoding: { x, y, color: looks.color, opacity: { value: 0 }, tooltip: { value: "shown" } } },
-      { data: { name: "ends" }, mark: { type: "text", align: "left", dx: 4, fontSize: 11, fontWeight: 600 },
-        encoding: { x, y, text: { field: "label" }, color: looks.color, opacity: faded(1, 0.25) } },
-    ], { points, ends, bands: field("band").checked ? points.filter((p) => p.band) : [] });
+      { data: { name: "ends" }, mark: { type: "text", align: "left", dx: 5, fontSize: 11, fontWeight: 600, clip: true, aria: false },
+        encoding: { x, y, text: { field: "label" }, color: { field: "ink", type: "nominal", scale: null }, opacity: faded(1, 0.25) } },
+    ], { points, ends: apart(ends, points, log), bands: field("band").checked ? points.filter((p) => p.band) : [] });
+  }
+  function apart(ends, points, log) {  // labels at the ends of curves, pushed apart where they would meet
+    const on = (value) => log ? Math.log(value) : value, range = points.flatMap((p) => [on(p.low), on(p.high)]);
+    const gap = (Math.max(...range) - Math.min(...range)) * 0.055;
+    const labels = ends.map((p) => ({ ...p, at: on(p.y), label: String(p.arm + 1), ink: ink(p.group) })).sort((a, b) => a.at - b.at);
+    for (let turn = 0, moved = true; moved && turn < 200; turn++) {
+      moved = false;
+      labels.slice(1).forEach((label, i) => {
+        const lack = gap - (label.at - labels[i].at);
+        if (lack <= gap * 1e-6) return;
+        labels[i].at -= lack / 2;
+        label.at += lack / 2;
+        moved = true;
+      });
+    }
+    return labels.map((label) => ({ ...label, y: log ? Math.exp(label.at) : label.at }));
   }
   function overCurve(point) {
     const curve = data.curves[Number(field("curve").value)];
@@ -210,8 +236,14 @@
     const place = document.getElementById("chart-" + name);
     if (!place) return;
     const own = charts[name] || (charts[name] = { turn: 0, view: null });
-    const turn = ++own.turn;
-    const made = await vegaEmbed(document.createElement("div"), { ...make(), width: Math.max(280, place.clientWidth) },
+    const turn = ++own.turn, chart = make();
+    if (!chart.layer.length) {
+      if (own.view) own.view.finalize();
+      own.view = null;
+      place.replaceChildren(element("p", "Nothing to draw: no arm is shown that has these numbers."));
+      return;
+    }
+    const made = await vegaEmbed(document.createElement("div"), { ...chart, width: Math.max(280, place.clientWidth) },
       { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: hover(content) });
     if (turn !== own.turn) return made.finalize();
     if (own.view) own.view.finalize();
@@ -261,9 +293,8 @@
   }
 
   // The list of arms: what each number, mark and dash stands for, and which arms are shown.
-  function sample(arm) {
+  function sample(place) {
     const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    const place = group(arm);
     made.setAttribute("width", "40");
     made.setAttribute("height", "14");
     made.setAttribute("aria-hidden", "true");
@@ -290,8 +321,14 @@
       box.id = "c-show-" + i;
       box.checked = shown(i);
       box.addEventListener("change", () => { box.checked ? hidden.delete(i) : hidden.add(i); redraw(); });
-      label.append(box, element("b", String(i + 1)), sample(i), element("bdi", arm.name));
+      label.append(box, element("b", String(i + 1)), sample(group(i)), element("bdi", arm.name));
       item.appendChild(label);
+      return item;
+    }));
+    const used = axis() < 0 ? [] : [...new Set(data.arms.map((_, arm) => group(arm)))].sort((a, b) => a - b);
+    field("levels").replaceChildren(...used.map((place) => {
+      const item = element("li");
+      item.append(sample(place), element("bdi", data.axes[axis()].levels[place] ?? "none"));
       return item;
     }));
     if (focus && focus.startsWith("c-show-")) document.getElementById(focus).focus();

@@ -42,7 +42,7 @@ def chart_scripts() -> tuple[str, str]:
     """
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle()
+    bundle = vl_convert.javascript_bundle(None)
     # In a function of its own, since its short top-level names would clash with another script's.
     return f"(function () {{\n{bundle}\n}})();".replace("</script", "<\\/script"), asset("charts.js")
 
