@@ -77,23 +77,21 @@ def seed_bands(rows: pd.DataFrame, arms: Sequence[str], points: int) -> pd.DataF
         arms: those to take, in this order.
         points: the most steps an arm.
     """
-    found = []
-    for arm in arms:
-        own = rows[rows["arm"] == arm]
-        if own.empty:
-            continue
-        seeds = own["seed"].nunique()
-        grouped = own.groupby("step").agg(
-            flops=("flops", "mean"), mean=("value", "mean"), low=("value", "min"), high=("value", "max"),
-            seeds=("seed", "nunique"),
-        )  # fmt: skip
-        full = grouped[grouped["seeds"] == seeds].reset_index()
-        if len(full) > points:
-            full = full.iloc[np.unique(np.linspace(0, len(full) - 1, points).astype(int))]
-        full.insert(0, "arm", arm)
-        found.append(full)
-    columns = ["arm", "step", "flops", "mean", "low", "high", "seeds"]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+    grouped = (
+        rows.groupby(["arm", "step"])
+        .agg(flops=("flops", "mean"), mean=("value", "mean"), low=("value", "min"), high=("value", "max"),
+             seeds=("seed", "nunique"))
+        .reset_index()
+    )  # fmt: skip
+    shared = grouped[grouped["seeds"] == grouped["arm"].map(rows.groupby("arm")["seed"].nunique())]
+    own = dict(list(shared.groupby("arm")))
+    thinned = [own[arm].iloc[_evenly(len(own[arm]), points)] for arm in arms if arm in own]
+    return pd.concat(thinned, ignore_index=True) if thinned else shared.iloc[:0]
+
+
+def _evenly(length: int, points: int) -> np.ndarray:
+    """At most `points` places of a list, first and last included."""
+    return np.unique(np.linspace(0, length - 1, min(length, points)).astype(int))
 
 
 def at_equal_flops(frame: Frame, name: str) -> tuple[float, dict[str, dict[int, float]]]:

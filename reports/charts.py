@@ -58,14 +58,15 @@ def chart_data(results: Results) -> dict[str, Any] | None:
     curves, notes = _curves(results, measures)
     if not drawn and not curves:
         return None
-    study = results.frame.study
+    study, runs = results.frame.study, results.frame.runs
+    done = runs[runs["status"] == "done"]["arm"].value_counts()
     axes = [axis for axis in study.axes if len({study.arms[arm].get(axis) for arm in results.frame.arms}) > 1]
     return {
         "arms": [
             {
                 "name": plain(arm, NAME),
                 "default": arm == study.default,
-                "seeds": len(results.frame.done(arm)),
+                "seeds": int(done.get(arm, 0)),
                 "levels": [_place(study.axes[axis], study.level(arm, axis)) for axis in axes],
             }
             for arm in results.frame.arms
