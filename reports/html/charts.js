@@ -10,6 +10,7 @@
   const GLYPHS = ["●", "■", "▲", "◆", "✚", "▼", "▶"];
   const DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2]];
   const CORNERS = [[8, -8], [8, 9], [-8, -8], [-8, 9]];  // pixels from a point to its label
+  const UNITS = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"];
   const FONT = "'Source Sans 3','Helvetica Neue',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif";
   const hidden = new Set();
   const charts = {};  // name -> {view, turn}
@@ -28,6 +29,10 @@
     const size = Math.abs(value);
     if (size !== 0 && (size >= 1e5 || size < 1e-3)) return signed(value.toExponential(3));
     return signed(String(Number(value.toPrecision(4))));
+  }
+  function large(value) {
+    const power = Math.max(0, Math.min(UNITS.length - 1, Math.floor(Math.log10(value || 1) / 3)));
+    return short(value / 1000 ** power) + " " + UNITS[power];
   }
   function levels(arm) {
     return data.axes.map((axis, i) => {
@@ -50,7 +55,7 @@
   }
   function told(arm, lines) {
     const box = element("div", null, "told"), head = element("h4", arm + 1 + "  ");
-    head.appendChild(element("bdi", data.arms[arm].name + (data.arms[arm].default ? " (default)" : "")));
+    head.appendChild(element("bdi", data.arms[arm].name + (data.arms[arm].default && data.arms[arm].name !== "default" ? " (default)" : "")));
     box.appendChild(head);
     [levels(arm), ...lines].filter(Boolean).forEach((line) => box.appendChild(element("p")).appendChild(element("bdi", line)));
     return box;
@@ -211,7 +216,7 @@
   function overCurve(point) {
     const curve = data.curves[Number(field("curve").value)];
     const lines = [curve.label + " " + short(point.y) + (point.band ? ", " + short(point.low) + " to " + short(point.high) : ""),
-      "step " + point.step.toLocaleString("en") + (point.flops !== null ? ", " + short(point.flops) + " FLOPs" : ""),
+      "step " + point.step.toLocaleString("en") + (point.flops !== null ? ", " + large(point.flops) + "FLOPs" : ""),
       point.seeds + (point.seeds > 1 ? " seeds" : " seed")];
     return told(point.arm, lines);
   }
