@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from reports.results import Results
 
 PER_BENCHMARK = 12  # by disagreement, and as many at random
 MOST = 120
+MOST_ARMS = 24  # with answers on the page; a reader compares no more, and 200 arms would fill it
+MOST_SEEDS = 8
 CLIP = 300
 PICTURES = (".png", ".webp", ".jpg")
 
@@ -33,18 +36,22 @@ class Choice:
 
 @dataclass
 class Album:
-    """The examples as plain data for the page, the rule that chose them, and the pictures that they name."""
+    """The examples as plain data for the page, the rule that chose them, and the pictures that they name.
+
+    `arms` are those whose answers are shown, in the order of each example's answers.
+    """
 
     examples: list[dict[str, Any]]
     choices: list[Choice]
     pictures: dict[str, Path]
     rule: str
+    arms: list[str]
     names: dict[Path, str] = field(default_factory=dict)
 
 
 def choose_examples(results: Results) -> Album:
     """Choose by rule: from each benchmark some by disagreement and as many at random (fixed seed)."""
-    album = Album([], [], {}, "")
+    album = Album([], [], {}, "", _shown_arms(results))
     images = _evaluated_pictures(results.frame)
     measures = [m for m in results.outcomes if results.scores.cube(m) is not None]
     several = {m.benchmark for m in measures if sum(o.benchmark == m.benchmark for o in measures) > 1}
@@ -61,7 +68,27 @@ def choose_examples(results: Results) -> Album:
         for c in album.choices
     )
     album.rule += f": {counts}. All are in records/*.parquet." if counts else "."
+    if len(album.arms) < len(results.frame.arms):
+        album.rule += f" Of {len(results.frame.arms)} arms, {len(album.arms)} are shown: the default and those whose "
+        album.rule += "headline lies furthest from its."
+    if len(results.frame.seeds) > MOST_SEEDS:
+        album.rule += f" Of each arm, the first {MOST_SEEDS} seeds are shown."
     return album
+
+
+def _shown_arms(results: Results) -> list[str]:
+    """The default and the arms whose headline lies furthest from its, at most `MOST_ARMS`, in the study's order."""
+    arms, default = results.frame.arms, results.frame.study.default
+    cube = results.scores.cube(results.headline) if results.headline else None
+    if len(arms) <= MOST_ARMS:
+        return arms
+    if cube is None:
+        return arms[:MOST_ARMS]
+    means = {arm: fmean(values) for arm in arms if (values := cube.run_means(arm).values())}
+    centre = means.get(default, 0.0)
+    ranked = sorted(arms, key=lambda arm: (arm != default, -abs(means[arm] - centre) if arm in means else 0.0))
+    kept = set(ranked[:MOST_ARMS])
+    return [arm for arm in arms if arm in kept]
 
 
 def _evaluated_pictures(frame: Frame) -> dict[str, Path]:
@@ -81,8 +108,8 @@ def _choose(results: Results, measure: Measure, name: str, each: int, images: di
         & (rows["metric"] == measure.name)
     ]
     drawn = {}
-    for arm in frame.arms:
-        for seed in frame.done(arm):
+    for arm in album.arms:
+        for seed in frame.done(arm)[:MOST_SEEDS]:
             own, truth = find_pictures(frame, arm, seed, measure.benchmark)
             drawn[(arm, seed)] = own
             images = {**truth, **images}
@@ -102,16 +129,17 @@ def _choose(results: Results, measure: Measure, name: str, each: int, images: di
     at_random = random.Random(f"{measure.label}").sample(rest, min(each, len(rest)))
     top = _top(rows["score"])
     chosen = [*((e, "disagreement") for e in by_gap), *((e, "random") for e in at_random)]
-    answers = _answers(rows[rows["example_id"].isin([e for e, _ in chosen])])
+    wanted = rows[rows["example_id"].isin([e for e, _ in chosen])]
+    answers = _answers(wanted[wanted["arm"].isin(album.arms)])
     display = results.display(measure)
     for example, why in chosen:
         fact = facts.loc[example]
         picture = _picture_of(example, facts, images)
         key = _name(album, picture) if picture is not None else None
         arms = []
-        for arm in frame.arms:
+        for arm in album.arms:
             chips = []
-            for seed, said, score in sorted(answers.get((example, arm), [])):
+            for seed, said, score in sorted(answers.get((example, arm), []))[:MOST_SEEDS]:
                 chip: dict[str, Any] = {"s": seed, "t": said, "v": score}
                 file = drawn.get((arm, seed), {}).get(example)
                 if file is not None:

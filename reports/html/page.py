@@ -150,7 +150,7 @@ def _data(results: Results, album: Album, embedder: Embedder) -> str:
                 if chip.get("i") not in pictures:
                     chip.pop("i", None)
     document = {
-        "arms": [plain(arm, 80) for arm in results.frame.arms],
+        "arms": [plain(arm, 80) for arm in album.arms],
         "seeds": results.frame.seeds,
         "pictures": pictures,
         "examples": album.examples,
