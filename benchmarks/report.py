@@ -42,21 +42,24 @@ for name in PARTS:
         setattr(report, name, timed(name, getattr(report, name)))
 report.FIGURES = tuple(timed(draw.__name__, draw) for draw in report.FIGURES)
 report.build(sys.argv[1], sys.argv[2])
-seconds = time.perf_counter() - start
 if profile:
     profile.disable()
     profile.dump_stats(sys.argv[3])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"seconds": seconds, "peak_mib": peak, "parts": parts}))
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"cpu": usage.ru_utime + usage.ru_stime, "peak_mib": peak, "parts": parts}))
 """
 PARTS = ("load", "analyse", "build_tables", "_render", "_write_tables", "choose_samples", "draw_samples", "find")
 PARTS += ("audit", "choose_examples", "build_page", "make_document", "warnings", "render_console")
 
 
-def measure(label: str, axes: dict[str, int], seeds: int, examples: int, void: bool, profile: str = "") -> None:
+def measure(
+    label: str, axes: dict[str, int], seeds: int, examples: int, void: bool, profile: str = "", keep: str = ""
+) -> None:
     """Write a study, build its report in a fresh process and print what that took."""
     with tempfile.TemporaryDirectory() as name:
-        folder, out = Path(name) / "study", Path(name) / "out"
+        root = Path(keep or name) / label.replace(" ", "_")
+        folder, out = root / "study", root / "out"
         runs = write_large_study(folder, axes, seeds, examples, void)
         size = sum(path.stat().st_size for path in (folder / "records").iterdir())
         begun = time.perf_counter()
@@ -74,7 +77,8 @@ def measure(label: str, axes: dict[str, int], seeds: int, examples: int, void: b
         told = json.loads(done.stdout.splitlines()[-1])
         page = (out / "report.html").stat().st_size
         print(
-            f"{label}: {runs} runs x {examples} examples ({size / 2**20:.0f} MiB of records): {wall:.1f} s, peak "
+            f"{label}: {runs} runs x {examples} examples ({size / 2**20:.0f} MiB of records): {wall:.1f} s "
+            f"({told['cpu']:.1f} s of processor time), peak "
             f"{told['peak_mib']:.0f} MiB, page {page / 1e6:.2f} MB, report.json "
             f"{(out / 'report.json').stat().st_size / 1e6:.2f} MB"
         )
@@ -88,6 +92,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="12 arms, or 200 from 1,000 runs on; by default both sizes")
     parser.add_argument("--examples", type=int, help="of a run; by default 5,000, or 500 from 1,000 runs on")
     parser.add_argument("--arms", type=int, choices=(12, 200), help="12 or 200")
+    parser.add_argument("--keep", default="", help="folder to leave the study and its report in")
     parser.add_argument("--profile", default="", help="file for the profile of the (last) child process")
     asked = parser.parse_args()
     for runs in [asked.runs] if asked.runs else [36, 1000]:
@@ -95,7 +100,7 @@ def main() -> None:
         axes, void = (AXES_200, False) if arms == 200 else (AXES_12, True)
         examples = asked.examples or (500 if runs >= 1000 else 5000)
         seeds = max(1, round(runs / arms))
-        measure(f"{arms} arms x {seeds} seeds", axes, seeds, examples, void, asked.profile)
+        measure(f"{arms} arms x {seeds} seeds", axes, seeds, examples, void, asked.profile, asked.keep)
 
 
 if __name__ == "__main__":
