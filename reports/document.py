@@ -11,6 +11,7 @@ from reports.effects import Effect
 from reports.findings import warnings
 from reports.matched import Matched
 from reports.price import matched_budgets, plan_against_actual
+from reports.rank_tests import rank_tests
 from reports.render.csv import finite, numbers_of
 from reports.results import Results
 from reports.table import Table
@@ -33,6 +34,7 @@ def make_document(results: Results, findings: list[Finding], tables: list[Table]
         "contrasts": [*map(_contrast, results.effects.effects), *map(_matched, results.matched)],
         "bootstrap": CAUTION,
         "mcnemar": _mcnemar(results),
+        "rank_tests": asdict(ranks) if (ranks := rank_tests(results)) is not None else None,
         "controls": [
             {
                 "arm": gap.arm,

@@ -10,13 +10,14 @@ Shape letters: B benchmarks, A arms.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from reports.cube import Measure
     from reports.results import Results
 
 FEWEST = 10
@@ -67,12 +68,10 @@ class RankTest:
     pairs: tuple[Pair, ...]
 
 
-def rank_tests(results: Results, lower: Collection[str] = ()) -> RankTest | None:
+def rank_tests(results: Results) -> RankTest | None:
     """Over the first score of each benchmark that judges an arm; None below ten benchmarks or three arms.
 
-    Args:
-        results: the study's.
-        lower: `benchmark/name` of the scores of which less is better.
+    Arms that lack one of them are left out.
     """
     measures = list({m.benchmark: m for m in reversed(results.outcomes)}.values())[::-1]
     arms = [a for a in results.frame.arms if all(_mean(results, m, a) is not None for m in measures)]
@@ -80,13 +79,13 @@ def rank_tests(results: Results, lower: Collection[str] = ()) -> RankTest | None
         return None
     labels = tuple(f"{m.benchmark}/{m.name}" for m in measures)
     scores_BA = np.array([[_mean(results, m, arm) for arm in arms] for m in measures], float)
-    scores_BA[[label in lower for label in labels]] *= -1
+    scores_BA[[label in results.lower for label in labels]] *= -1
     default = results.frame.study.default
     return rank(scores_BA, labels, arms, default) if default in arms else None
 
 
-def _mean(results: Results, measure: object, arm: str) -> float | None:
-    cube = results.scores.cube(measure)  # type: ignore[arg-type]
+def _mean(results: Results, measure: Measure, arm: str) -> float | None:
+    cube = results.scores.cube(measure)
     means = cube.run_means(arm) if cube is not None else {}
     return math.fsum(means.values()) / len(means) if means else None
 

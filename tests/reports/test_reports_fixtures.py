@@ -16,12 +16,13 @@ from scipy import stats
 from experiments.designs import model
 from reports import rank_tests
 from reports.contrast import contrast
+from reports.cube import Cube, Measure
 from reports.discordance import mcnemar
-from reports.effects import Effect, correct
+from reports.effects import Effect
 from reports.interactions import interactions
-from reports.measure import Cube, Measure
 from reports.resample import corpus_bleu, ratio_of_sums, two_way_bootstrap
 from reports.study import Study
+from reports.verdicts import correct
 
 ROMAN = {3: "III", 4: "IV", 5: "V"}
 
