@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from reports.budget import average, cost, own_stages
@@ -12,9 +11,8 @@ from reports.findings import warnings
 from reports.listing import duration
 from reports.origin_audit import code_check, data_check, environment_check, records_check
 from reports.price_audit import matched_check, price_check
-from reports.render.numbers import interval
 from reports.results import Results
-from reports.table import Column
+from reports.sensitivity_audit import sensitivity_check
 
 
 def audit(results: Results) -> list[Check]:
@@ -31,6 +29,7 @@ def audit(results: Results) -> list[Check]:
         _axes_only(results),
         _spreads(results),
         _statistics(results),
+        sensitivity_check(results),
         _conditional(results),
         _seeds(results),
         _time(results),
@@ -175,17 +174,6 @@ def _statistics(results: Results) -> Check:
         f"Declared family: {', '.join(study.family) or 'none'}; Holm within each benchmark. Main effects are a "
         "second family. Parts, slices and further splits are exploratory (Benjamini-Hochberg).",
     ]
-    headline = results.headline
-    for effect in results.effects.shown(headline) if headline else []:
-        c = effect.contrast
-        if c.known and c.pooled and math.isfinite(c.unpooled_low):
-            display = results.display(effect.measure)
-            column = Column("", "", scale=display.scale, decimals=display.decimals)
-            items.append(
-                f"Sensitivity, {effect.name}: {interval(column, c.low, c.high)} pooled, "
-                f"{interval(column, c.unpooled_low, c.unpooled_high)} from its own seeds alone; seeds are "
-                f"{c.seed_share:.0%} of the variance."
-            )
     return Check(
         "Statistics",
         "info",

@@ -14,6 +14,7 @@ from reports.price import matched_budgets, plan_against_actual
 from reports.rank_tests import rank_tests
 from reports.render.csv import finite, numbers_of
 from reports.results import Results
+from reports.sensitivity import Sensitivity
 from reports.table import Table
 from reports.wording import Finding
 
@@ -35,6 +36,7 @@ def make_document(results: Results, findings: list[Finding], tables: list[Table]
         "bootstrap": CAUTION,
         "mcnemar": _mcnemar(results),
         "rank_tests": asdict(ranks) if (ranks := rank_tests(results)) is not None else None,
+        "sensitivity": [_sensitivity(found) for found in results.sensitivity],
         "controls": [
             {
                 "arm": gap.arm,
@@ -133,6 +135,13 @@ def _matched(matched: Matched) -> dict[str, Any]:
     """A comparison at equal budgets; its numbers are read from validation curves, between their points (‡)."""
     told = {"by": matched.by, "budget": matched.budget, "budget_ratio": matched.ratio, "interpolated": True}
     return _contrast(matched.effect) | told | {"on_the_way": matched.on_the_way}
+
+
+def _sensitivity(found: Sensitivity) -> dict[str, Any]:
+    readings = [asdict(reading) | {"p_adjusted": finite(reading.p_adjusted)} for reading in found.readings]
+    measure = found.effect.measure
+    row = {"kind": found.effect.kind, "comparison": found.effect.name, "benchmark": measure.benchmark}
+    return row | {"metric": measure.name, "readings": readings, "changed": list(found.changed)}
 
 
 def _mcnemar(results: Results) -> list[dict[str, Any]]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 
-from reports.budget import average, cost, own_stages
+from reports.budget import average, cost
 from reports.columns import CHECKS
-from reports.contrast import half_width
 from reports.effects import Effect
 from reports.measure import Measure
 from reports.mismatch import mismatches
+from reports.outlook import what_would_change
 from reports.results import Results
+from reports.sensitivity import OWN
+from reports.spending import cost_line, equal_flops_line, matched_line, saving
 from reports.statements import about_ceilings, about_controls, about_statements
-from reports.table import common_unit
-from reports.wording import Finding, Shown, alone, arms_of, format_p
+from reports.wording import Finding, Shown, alone, format_p
 
-MOST_SEEDS = 60
 CHEAPER = 0.10
 ANYWHERE = ("none", "all", *CHECKS)
 
@@ -67,18 +67,20 @@ def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
     if not c.known:
         estimate = f" (difference {shown.number(c.estimate, True)})" if math.isfinite(c.estimate) else ""
         sentence = f"{heading}: not estimable on {shown.display.name}, {c.reason}{estimate}."
-        return Finding(heading, "not estimable", "none", sentence)
+        change = what_would_change(shown, effect)
+        return Finding(heading, "not estimable", "none", sentence, change=change)
     verdict, tone = _overall(results, effect)
     lines = [
         line
         for line in (
             _others(results, effect),
-            _cost(results, effect),
-            _equal(results, shown, effect),
-            _matched(results, shown, effect),
+            cost_line(results, effect),
+            equal_flops_line(results, shown, effect),
+            matched_line(results, shown, effect),
         )
         if line
     ]
+    lines += _sensitive(results, shown, effect)
     if len(effect.pairs) > 1:
         lines.append(f"Mean over {len(effect.pairs)} matched pairs of arms that differ in this axis only.")
     if any(effect.fitted):
@@ -100,8 +102,26 @@ def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
         shown.number(c.estimate, True),
         shown.interval(c),
         tuple(lines),
-        _change(shown, effect),
+        what_would_change(shown, effect, _margin(results, effect)),
     )
+
+
+def _margin(results: Results, effect: Effect) -> float | None:
+    """The study's margin, where it is about this measure."""
+    return results.frame.study.margin if effect.measure == results.headline else None
+
+
+def _sensitive(results: Results, shown: Shown, effect: Effect) -> list[str]:
+    """The interval of the arm's own seeds, always, and the other analyses where they say otherwise."""
+    found = next((s for s in results.sensitivity if s.effect is effect), None)
+    if found is None:
+        return []
+    lines = []
+    for reading in found.readings[1:]:
+        if reading.name == OWN or reading.changed:
+            odd = f": {reading.verdict}" if reading.changed else ""
+            lines.append(f"{reading.name} {shown.ends(reading.low, reading.high)}{odd}")
+    return ["Sensitivity: " + "; ".join(lines) + "."] if lines else []
 
 
 def _sentence(shown: Shown, effect: Effect, mine: str, other: str) -> str:
@@ -136,7 +156,7 @@ def _overall(results: Results, effect: Effect) -> tuple[str, str]:
     if effect.verdict in ("one seed", "not estimable"):
         return effect.verdict, "none"
     up, down = (sum(e.verdict == word for e in known) for word in ("helps", "hurts"))
-    if effect.verdict == "hurts" and not up and _saving(results, effect) >= CHEAPER:
+    if effect.verdict == "hurts" and not up and saving(results, effect) >= CHEAPER:
         return "trade-off", "mixed"
     if up and down:
         return "mixed", "mixed"
@@ -157,96 +177,6 @@ def _others(results: Results, effect: Effect) -> str:
         mark = "*" if c.significant else ""
         parts.append(f"{shown.display.name} {shown.number(c.estimate, True)}{mark} {shown.interval(c)}")
     return "Also " + "; ".join(parts) + "." if parts else ""
-
-
-def _ratio(results: Results, effect: Effect, values: dict[str, dict[int, float]]) -> float:
-    mine, other = arms_of(effect)
-    over = average(dict(enumerate(average(values.get(a, {})) for a in mine)))
-    under = average(dict(enumerate(average(values.get(a, {})) for a in other)))
-    return over / under if under else math.nan
-
-
-def _costs(results: Results, effect: Effect) -> dict[str, float]:
-    """What changes of the cost: its name -> ratio to the other side."""
-    stages = own_stages(results.frame)
-    ratios = {"training FLOPs": _ratio(results, effect, cost(results.frame, "flops", stages))}
-    headline = results.headline
-    cube = results.scores.tokens(headline) if headline else None
-    if cube is not None:
-        ratios["visual tokens"] = _ratio(results, effect, {arm: cube.run_means(arm) for arm in cube.arms})
-    trainable = cost(results.frame, "params_trainable", stages, "max")
-    ratios["trainable parameters"] = _ratio(results, effect, trainable)
-    return {name: ratio for name, ratio in ratios.items() if math.isfinite(ratio)}
-
-
-def _saving(results: Results, effect: Effect) -> float:
-    """The larger saving in FLOPs or visual tokens, as a share; 0 where either costs more."""
-    ratios = [r for n, r in _costs(results, effect).items() if n != "trainable parameters"]
-    return 1 - min(ratios) if ratios and max(ratios) < 1.02 else 0.0
-
-
-def _cost(results: Results, effect: Effect) -> str:
-    ratios = _costs(results, effect)
-    if not ratios:
-        return ""
-    changed = [f"{name} {ratio - 1:+.0%}".replace("-", "−") for name, ratio in ratios.items() if abs(ratio - 1) > 0.005]
-    return "Cost: " + (", ".join(changed) if changed else "the same") + "."
-
-
-def _equal(results: Results, shown: Shown, effect: Effect) -> str:
-    budget, values = results.equal_flops
-    mine, other = arms_of(effect)
-    if not all(values.get(arm) for arm in (*mine, *other)):
-        return ""
-    found = results.at_equal_flops(effect.weights)
-    factor, suffix = common_unit([budget])
-    number = f"{shown.number(found.estimate, True)} ‡" + (f" {shown.interval(found)}" if found.known else "")
-    over = " over seeds alone" if found.known else ""
-    return f"At equal FLOPs ({budget * factor:.2f} {suffix}): {number}, from the validation curve{over}."
-
-
-def _matched(results: Results, shown: Shown, effect: Effect) -> str:
-    """The same comparison at the smaller of the two budgets, where the study asks for it."""
-    found = next((m for m in results.matched if effect.kind == "arm" and m.effect.subject == effect.subject), None)
-    if found is None or not math.isfinite(found.effect.contrast.estimate):
-        return ""
-    c = found.effect.contrast
-    factor, suffix = common_unit([found.budget])
-    number = f"{shown.number(c.estimate, True)} ‡" + (f" {shown.interval(c)}" if c.known else f" ({c.reason})")
-    return (
-        f"With {found.by.replace('_', ' ')} matched to {found.effect.against} at {found.budget * factor:.2f} {suffix} "
-        f"(its own are {found.ratio:.2f} times those): {number}, {found.on_the_way} read on the way from its "
-        "validation curve; exploratory."
-    )
-
-
-def _change(shown: Shown, effect: Effect) -> str:
-    """What would change the verdict, from the two parts of the variance."""
-    c = effect.contrast
-    if c.scope == "this training run only":
-        return "a second seed: without one nothing is known about the method beyond this run."
-    if c.scope != "seeds and examples" or not c.se > 0:
-        return ""
-    alpha = 0.05 / c.family_size
-    now, then = shown.number(half_width(c, c.n_seeds)), shown.number(half_width(c, 2 * c.n_seeds))
-    if effect.verdict in ("helps", "hurts"):
-        times = abs(c.estimate) / c.detectable if c.detectable > 0 else math.inf
-        text = f"a true difference below {shown.number(c.detectable)} could have been missed; the observed one is "
-        text += f"{times:.1f} times that."
-        return text + f" {2 * c.n_seeds} seeds would narrow ±{now} to ±{then}."
-    seeds = next((s for s in range(c.n_seeds + 1, MOST_SEEDS) if half_width(c, s, alpha=alpha) < abs(c.estimate)), None)
-    if seeds is not None:
-        return (
-            f"an effect of the size observed would be called with {seeds} seeds ({2 * c.n_seeds}: ±{then}, now ±{now})."
-        )
-    factors = (2, 3, 5, 10, 20, 50, 100)
-    more = next((k for k in factors if half_width(c, MOST_SEEDS, k, alpha) < abs(c.estimate)), None)
-    if more is None:
-        return f"nothing feasible: the estimate is too close to zero ({2 * c.n_seeds} seeds: ±{then}, now ±{now})."
-    return (
-        f"no number of seeds settles an effect of the size observed on this test set: it needs about {more} times "
-        "the examples as well."
-    )
 
 
 def warnings(results: Results) -> list[str]:

@@ -18,6 +18,7 @@ from reports.families import compute_effects
 from reports.frame import Frame
 from reports.matched import Matched, matched_effects
 from reports.measure import Measure, Scores
+from reports.sensitivity import Sensitivity, sensitivities
 from reports.verdicts import correct, judge
 
 
@@ -56,6 +57,11 @@ class Results:
     def at_equal_flops(self, weights: Mapping[str, float]) -> Contrast:
         """A weighted difference of arms at equal FLOPs, over seeds."""
         return contrast(equal_flops_cube(self.frame, self.equal_flops[1]), weights)
+
+    @cached_property
+    def sensitivity(self) -> list[Sensitivity]:
+        """What the headline's comparisons come to under other analyses."""
+        return sensitivities(self.frame.study, self.scores, self.effects, self.lower)
 
     @cached_property
     def matched(self) -> list[Matched]:

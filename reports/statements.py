@@ -112,7 +112,7 @@ def _same_everywhere(results: Results, declared: dict[str, str], measure: Measur
     means = {round(v, 9) for arm in results.frame.arms for v in (cube.run_means(arm) if cube else {}).values()}
     why = f"every run scores {shown.number(means.pop())}" if len(means) == 1 else "an arm that this needs has no run"
     title = str(declared.get("title", shown.display.name))
-    return Finding(title, "no evidence", "none", f"{text[:1].upper()}{text[1:]}: {shown.display.name}, {why}.")
+    return Finding(title, "not estimable", "none", f"{text[:1].upper()}{text[1:]}: {shown.display.name}, {why}.")
 
 
 def _statement(results: Results, declared: dict[str, str], effect: Effect) -> Finding:

@@ -47,6 +47,9 @@ class Shown:
         ends = (found.low, found.high) if sign > 0 else (-found.high, -found.low)
         return interval(self.column, *ends)
 
+    def ends(self, low: float, high: float) -> str:
+        return interval(self.column, low, high)
+
 
 def format_p(p: float) -> str:
     """A p value in words: `0.031`, `< 0.001`."""
