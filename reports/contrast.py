@@ -227,14 +227,7 @@ def detectable_in_se(df: float, alpha: float, power: float = POWER) -> float:
     By the noncentral t distribution with the estimator's own degrees of freedom.
     """
     critical = float(special.stdtrit(df, 1 - alpha / 2))
-    low, high = 0.0, 4 * critical + 20
-    for _ in range(60):  # bisection: power rises with the shift
-        middle = (low + high) / 2
-        if 1 - special.nctdtr(df, middle, critical) < power:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+    return float(special.nctdtrinc(df, 1 - power, critical))
 
 
 def half_width(found: Contrast, seeds: int, clusters_factor: float = 1.0, alpha: float = 1 - LEVEL) -> float:
