@@ -11,6 +11,7 @@ from reports.findings import warnings
 from reports.listing import duration
 from reports.origin_audit import code_check, data_check, environment_check, records_check
 from reports.price_audit import matched_check, price_check
+from reports.questions_audit import questions_check
 from reports.results import Results
 from reports.sensitivity_audit import sensitivity_check
 
@@ -22,6 +23,7 @@ def audit(results: Results) -> list[Check]:
         _frozen(results),
         _design(results),
         _examples(results),
+        questions_check(results),
         evaluation_check(results),
         absence_check(results),
         _voids(results),

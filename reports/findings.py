@@ -80,7 +80,7 @@ def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
         )
         if line
     ]
-    lines += _sensitive(results, shown, effect)
+    lines += [*_together(results, effect), *_sensitive(results, shown, effect)]
     if len(effect.pairs) > 1:
         lines.append(f"Mean over {len(effect.pairs)} matched pairs of arms that differ in this axis only.")
     if any(effect.fitted):
@@ -104,6 +104,20 @@ def _about_effect(results: Results, shown: Shown, effect: Effect) -> Finding:
         tuple(lines),
         what_would_change(shown, effect, _margin(results, effect)),
     )
+
+
+def _together(results: Results, effect: Effect) -> list[str]:
+    """Said of an arm that differs from the default by more than one thing: nothing tells which of them it is."""
+    study = results.frame.study
+    if effect.kind != "arm":
+        return []
+    things = [*study.differences(effect.subject, effect.against)]
+    if {effect.subject, effect.against} & set(study.also):
+        things.append("settings beyond its levels")
+    if len(things) < 2:
+        return []
+    listed = f"{', '.join(things[:-1])} and {things[-1]}"
+    return [f"Differs from {effect.against} in {listed}: the difference is that of all of these together."]
 
 
 def _margin(results: Results, effect: Effect) -> float | None:
