@@ -6,6 +6,7 @@ A short seeded form runs by default; the long one (2,000 studies a cell) with th
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -20,7 +21,10 @@ from reports.verdicts import correct
 
 EXAMPLES = 200
 MEASURE = Measure("task", "score", "test")
-KINDS = ("gauss", "binary", "clustered")
+KINDS = ("gauss", "binary", "clustered", "clustered binary")
+PAIR = {"a1": 1.0, "a0": -1.0}
+MAIN = {f"a{i}": (-1) ** (i + 1) / 4 for i in range(8)}  # over four matched pairs
+INTERACTION = {"a0": 1.0, "a1": -1.0, "a2": -1.0, "a3": 1.0}
 
 
 def simulate(rng: np.random.Generator, kind: str, arms: int, seeds: int, spread: float, effect: float = 0.0) -> Cube:
@@ -34,21 +38,23 @@ def simulate(rng: np.random.Generator, kind: str, arms: int, seeds: int, spread:
     scores = scores + rng.normal(0, 12, (arms, seeds, EXAMPLES))
     scores[-1] += effect
     names, cluster = tuple(f"a{i}" for i in range(arms)), np.arange(EXAMPLES)
-    if kind == "clustered":
+    if "clustered" in kind:
         cluster = cluster // 4
         images = EXAMPLES // 4
         shared = rng.normal(0, 10, (1, 1, images)) + rng.normal(0, 6, (arms, 1, images))
         scores = scores + shared[:, :, cluster]
-    if kind == "binary":
+    if "binary" in kind:
         scores = (scores > -6).astype(float)
     return build_cube(scores, cluster, names, tuple(range(seeds)))
 
 
-def covered(kind: str, arms: int, seeds: int, spread: float, pooled: bool, replicates: int) -> float:
+def covered(
+    kind: str, arms: int, seeds: int, spread: float, pooled: bool, replicates: int, weights: Mapping[str, float] = PAIR
+) -> float:
     rng = np.random.default_rng([arms, seeds, int(10 * spread), KINDS.index(kind)])
     hits = 0
     for _ in range(replicates):
-        found = contrast(simulate(rng, kind, arms, seeds, spread), {"a1": 1, "a0": -1}, pooled)
+        found = contrast(simulate(rng, kind, arms, seeds, spread), weights, pooled)
         hits += found.low <= 0 <= found.high
     return hits / replicates
 
@@ -64,6 +70,28 @@ def test_coverage_in_short(kind: str, seeds: int) -> None:
     pooled = covered(kind, 12, seeds, 1.0, True, 200)
     assert 0.93 - error(0.95, 200) <= pooled <= 0.97 + error(0.95, 200)
     assert covered(kind, 2, seeds, 1.0, False, 200) >= 0.90 - error(0.95, 200)
+
+
+@pytest.mark.parametrize("weights", [MAIN, INTERACTION], ids=["main", "interaction"])
+@pytest.mark.parametrize(("kind", "seeds"), [("clustered binary", 2), ("gauss", 3)])
+def test_coverage_of_main_effects_and_interactions_in_short(kind: str, seeds: int, weights: dict[str, float]) -> None:
+    pooled = covered(kind, 12, seeds, 1.0, True, 200, weights)
+    assert 0.93 - error(0.95, 200) <= pooled <= 0.97 + error(0.95, 200)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", [MAIN, INTERACTION], ids=["main", "interaction"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 3.0])
+def test_coverage_of_main_effects_and_interactions_at_length(
+    kind: str, seeds: int, spread: float, weights: dict[str, float]
+) -> None:
+    margin = error(0.95, 2000)
+    pooled = covered(kind, 12, seeds, spread, True, 2000, weights)
+    assert pooled >= 0.93 - margin
+    assert pooled <= 0.97 + margin or seeds == 2
+    assert covered(kind, 8, seeds, spread, False, 2000, weights) >= (0.90 if seeds > 2 else 0.88) - margin
 
 
 @pytest.mark.slow
