@@ -17,7 +17,7 @@ from reports.results import Results
 from reports.table import common_unit
 
 NAME = "curves"
-POINTS = 120
+POINTS = 80
 MOST = 12  # arms that can be told apart in a panel; of more, HIGHLIGHTED are drawn in colour
 HIGHLIGHTED = 8
 FEW_SEEDS = 5  # below, a band spans the seeds; from here on it is an interval of their mean

@@ -58,7 +58,8 @@ def choose_maps(frame: Frame) -> Maps | None:
         return None
     shared = chosen.groupby("example_id")["arm"].nunique()
     chosen = chosen[chosen["example_id"].isin(shared[shared == shared.max()].index)]
-    clusters = dict(zip(chosen["example_id"], chosen["cluster_id"], strict=True))
+    once = chosen.drop_duplicates("example_id")
+    clusters = dict(zip(once["example_id"], once["cluster_id"], strict=True))
     pictures = {image: path for image in clusters if (path := _picture(frame, image, clusters[image])) is not None}
     pool = sorted(pictures or clusters)
     tokens = chosen["kept"].str.count("1").groupby(chosen["example_id"]).mean()
@@ -69,7 +70,8 @@ def choose_maps(frame: Frame) -> Maps | None:
     shares = {
         (str(arm), str(image)): share_kept(own) for (arm, image), own in few.groupby(["arm", "example_id"], sort=False)
     }
-    untold = [arm for arm in frame.arms if arm in set(every["arm"]) - set(rows["arm"])]
+    without = set(every["arm"].unique()) - set(rows["arm"].unique())
+    untold = [arm for arm in frame.arms if arm in without]
     return Maps(images, pictures, same(chosen, "kept", frame.arms), shares, wholes, untold, len(pool))
 
 
@@ -134,9 +136,9 @@ def _tile(axis: Any, maps: Maps, group: list[str] | None, image: str) -> None:
         return
     edges = outline(share >= 0.5)
     if edges:
-        from matplotlib.collections import LineCollection
-
-        axis.add_collection(LineCollection(edges, colors="#D55E00", linewidths=0.8, capstyle="projecting"))
+        gap = (math.nan, math.nan)
+        along = np.array([point for start, end in edges for point in (start, end, gap)])  # one path, pen up at a gap
+        axis.plot(along[:, 0], along[:, 1], color="#D55E00", linewidth=0.8, solid_capstyle="projecting", clip_on=False)
     said = f"{share.sum():.0f}" if np.isin(share, (0, 1)).all() else f"{share.sum():.1f}"
     axis.text(0.5, -0.02, said, transform=axis.transAxes, ha="center", va="top", fontsize=SMALL)
 

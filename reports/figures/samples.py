@@ -143,12 +143,12 @@ def draw_samples(grid: Grid, folder: Path) -> Figure:
                 sheet[top : top + size, left : left + size] = np.asarray(tile)
     table = pd.DataFrame(data)
     names = short_names([name for name, _ in lines], 24)
-    heads = [_head(grid.prompts.get(example, "")) for example in grid.examples]
-    head = 0.1 * max(text.count("\n") + 1 for text in heads) + 0.12 if any(heads) else 0.03
     with drawing(NAME) as pyplot:
-        pictures_wide = min(TEXT_WIDTH - LEFT, (TALLEST - head) * sheet.shape[1] / sheet.shape[0])
-        pictures_wide = min(pictures_wide, TILE * len(grid.examples))
-        width, tall = LEFT + pictures_wide, pictures_wide * sheet.shape[0] / sheet.shape[1]
+        tile = min(TILE, (TEXT_WIDTH - LEFT) / len(grid.examples), (TALLEST - 0.6) / len(lines))
+        heads = [_head(grid.prompts.get(example, ""), round(tile / 0.05)) for example in grid.examples]
+        head = 0.1 * max(text.count("\n") + 1 for text in heads) + 0.12 if any(heads) else 0.03
+        pictures_wide, tall = tile * len(grid.examples), tile * len(lines)
+        width = LEFT + pictures_wide
         figure = pyplot.figure(figsize=(width, tall + head))
         axis = figure.add_axes((LEFT / width, 0, pictures_wide / width, tall / (tall + head)))
         axis.imshow(sheet, interpolation="nearest")
@@ -164,7 +164,7 @@ def draw_samples(grid: Grid, folder: Path) -> Figure:
     return Figure(NAME, "Samples", f"Seed {grid.seed}; {grid.rule}", alt, svg, table)
 
 
-def _head(prompt: str) -> str:
+def _head(prompt: str, letters: int) -> str:
     """A prompt over its column: at most five short lines."""
-    text = plain(prompt, 200)
-    return "\n".join(textwrap.wrap(text, 15, max_lines=5, placeholder="…", break_long_words=True)) if text else ""
+    wrapped = textwrap.wrap(plain(prompt, 200), max(5, letters), max_lines=5, placeholder="…", break_long_words=True)
+    return "\n".join(wrapped)

@@ -128,7 +128,7 @@ def save(figure: Any, name: str, folder: Path, data: pd.DataFrame, png: bool = F
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": "lavit report", "Producer": None})
     if png:
         figure.savefig(folder / f"{name}.png", dpi=200, metadata={"Software": None})
-    data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    data.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n", errors="replace")
     return as_element(svg, name)
 
 
@@ -147,6 +147,7 @@ def _rename(tag: str, name: str) -> str:
     tag = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', tag)
     tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
     tag = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', tag)
+    tag = re.sub(r"(?<=[ML ])-?[0-9]+\.[0-9]{3,}", lambda found: f"{float(found.group()):.2f}", tag)
     return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", lambda found: _smaller(found.group(1)), tag)
 
 

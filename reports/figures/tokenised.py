@@ -1,7 +1,7 @@
 """What tokenizers made of the evaluated images: which patches they kept, and which codes they gave.
 
-Read from the records of `tokenizer/cosine`: `prediction` holds an image's codes in reading order, and `kept` in `aux`
-one character a patch, row by row over a square grid: 1 where the patch became a token.
+Read from the records of `tokenizer/cosine`: `prediction` holds an image's codes in reading order, and `kept_at` in
+`aux` one character a patch, row by row over a square grid: 1 where the patch became a token.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import pandas as pd
 from reports.frame import Frame
 
 BENCHMARK, METRIC = "tokenizer", "cosine"
-KEPT = r'"kept":\s*"([01]+)"'
+KEPT = r'"kept_at":\s*"([01]+)"'
 
 
 def tokenizer_records(frame: Frame) -> pd.DataFrame:
     """The records that tell of tokens, one a run and image, with the column `kept` ("" where it is not told)."""
     rows = frame.records
-    rows = rows[(rows["benchmark"] == BENCHMARK) & (rows["metric"] == METRIC) & (rows["control"] == "")]
+    mask = (rows["benchmark"] == BENCHMARK) & (rows["metric"] == METRIC) & (rows["control"] == "")
+    rows = rows.loc[mask, ["arm", "seed", "split", "example_id", "cluster_id", "prediction", "aux"]]
     if rows.empty:
         return rows.assign(kept="")
     splits = sorted(rows["split"].unique())
     rows = rows[rows["split"] == ("test" if "test" in splits else splits[0])]
-    return rows.assign(kept=rows["aux"].astype(str).str.extract(KEPT, expand=False).fillna(""))
+    return rows.assign(kept=rows["aux"].astype(str).str.extract(KEPT, expand=False).fillna("")).drop(columns="aux")
 
 
 def keep_maps(rows: pd.DataFrame) -> pd.DataFrame:

@@ -65,6 +65,6 @@ def _row(records: pd.DataFrame, i: int, levels: set[str], seed: int, grid: int) 
         "prediction": "" if "continuous" in levels else " ".join(map(str, codes)),
         "reference": "[]",
         "score": 0.9,
-        "aux": json.dumps({"kept_share": float(kept.mean()), "kept": "".join("01"[k] for k in kept.astype(int))}),
+        "aux": json.dumps({"kept": int(kept.sum()), "kept_at": "".join("01"[k] for k in kept.astype(int))}),
         "tokens": float(kept.sum()),
     }

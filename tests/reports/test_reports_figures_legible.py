@@ -180,15 +180,11 @@ def test_short_names_are_short_and_never_two_alike(names: list[str], limit: int)
     short = short_names(names, limit)
     assert len(set(short.values())) == len(names)
     assert all(0 < len(text) <= limit and not re.search(r"[\n\r\u202e]", text) for text in short.values())
-    study = short_names(["default", "regime=adapter tokens=pooled"], limit)
-    assert study == {
-        "default": "default",
-        "regime=adapter tokens=pooled": "adapter+pooled"[:limit]
-        if limit >= 14
-        else study["regime=adapter tokens=pooled"],
-    }
+    alike = short_names(["default", "regime=adapter tokens=pooled"], 30)
+    assert list(alike.values()) == ["default", "adapter+pooled"]
 
 
+@pytest.mark.slow
 def test_levels_of_a_study_may_be_anything(tmp_path: Path, draw: Any) -> None:
     folder = write_study(tmp_path / "study", arms=full_factorial(), images=6, questions=1, pictures=0)
     path = folder / "study.yaml"
