@@ -144,10 +144,10 @@ def draw_samples(grid: Grid, folder: Path) -> Figure:
     table = pd.DataFrame(data)
     names = short_names([name for name, _ in lines], 24)
     with drawing(NAME) as pyplot:
-        tile = min(TILE, (TEXT_WIDTH - LEFT) / len(grid.examples), (TALLEST - 0.6) / len(lines))
-        heads = [_head(grid.prompts.get(example, ""), round(tile / 0.05)) for example in grid.examples]
+        across = min(TILE, (TEXT_WIDTH - LEFT) / len(grid.examples), (TALLEST - 0.6) / len(lines))
+        heads = [_head(grid.prompts.get(example, ""), round(across / 0.05)) for example in grid.examples]
         head = 0.1 * max(text.count("\n") + 1 for text in heads) + 0.12 if any(heads) else 0.03
-        pictures_wide, tall = tile * len(grid.examples), tile * len(lines)
+        pictures_wide, tall = across * len(grid.examples), across * len(lines)
         width = LEFT + pictures_wide
         figure = pyplot.figure(figsize=(width, tall + head))
         axis = figure.add_axes((LEFT / width, 0, pictures_wide / width, tall / (tall + head)))
