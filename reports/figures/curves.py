@@ -194,4 +194,6 @@ def _name_ends(
 def _mark_budget(axis: Any, at: float) -> None:
     axis.axvline(at, color="#8a8a8a", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     across = axis.get_xaxis_transform()
-    axis.text(at, 0.02, " equal FLOPs ‡", transform=across, fontsize=SMALL, color="#555555", ha="left")
+    left, right = axis.get_xlim()
+    side = "left" if at < (left + right) / 2 else "right"
+    axis.text(at, 0.02, " equal FLOPs ‡ ", transform=across, fontsize=SMALL, color="#555555", ha=side)

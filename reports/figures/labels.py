@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,17 +20,21 @@ def short_names(names: Sequence[str], limit: int) -> dict[str, str]:
     """Name -> what a figure calls it: the name itself where it is short enough, else shortened, never two alike.
 
     Where any is too long, `regime=adapter llm=frozen` becomes `adapter+frozen`, and so do the others of its kind; what
-    is still too long is cut in the middle, since names of a study begin alike.
+    is still too long is cut in the middle, or around the first difference where names would then be alike.
     """
     found: dict[str, str] = {}
     taken: set[str] = set()
     texts = [plain(name, 400) or "(no name)" for name in names]
     crowded = any(len(text) > CROWDED for text in texts)
-    for name, text in zip(names, texts, strict=True):
-        levels = [part.partition("=")[2] for part in text.split()]
-        if crowded and len(levels) > 1 and all(levels):
-            text = "+".join(levels)
-        short, number = _cut(text, limit), 2
+    if crowded:
+        texts = [_levels(text) for text in texts]
+    cuts = [_cut(text, limit) for text in texts]
+    for place, (name, text, cut) in enumerate(zip(names, texts, cuts, strict=True)):
+        alike = [texts[i] for i, other in enumerate(cuts) if other == cut and i != place and texts[i] != text]
+        if alike:
+            start = max(0, min(_first_difference(text, other) for other in alike) - 3)
+            cut = _cut("…" + text[start:] if start else text, limit, 0.8)
+        short, number = cut, 2
         while short in taken:
             tail = f" ({number})"
             short, number = _cut(text, limit - len(tail)) + tail, number + 1
@@ -38,12 +43,23 @@ def short_names(names: Sequence[str], limit: int) -> dict[str, str]:
     return found
 
 
-def _cut(text: str, limit: int) -> str:
-    """The text without its middle where it is wider than `limit` ordinary letters."""
+def _first_difference(one: str, other: str) -> int:
+    """Where two texts part."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _levels(text: str) -> str:
+    """`adapter+frozen` for `regime=adapter llm=frozen`; any other text, and that of a single level, as it is."""
+    levels = [part.partition("=")[2] for part in text.split()]
+    return "+".join(levels) if len(levels) > 1 and all(levels) else text
+
+
+def _cut(text: str, limit: int, before: float = 0.5) -> str:
+    """The text without its middle where it is wider than `limit` ordinary letters; `before`: share kept of its head."""
     if _width(text) <= limit:
         return text
     for kept in range(len(text) - 1, 0, -1):
-        head = (kept + 1) // 2
+        head = math.ceil(kept * before)
         short = text[:head].rstrip() + "…" + text[len(text) - (kept - head) :].lstrip()
         if _width(short) <= limit:
             return short
