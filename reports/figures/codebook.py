@@ -184,5 +184,5 @@ def _caption(uses: list[Use], shown: int, frame: Frame) -> str:
         text += f" The first {shown} of {len(uses)} tokenizers; all in the data."
     without = [arm for arm in frame.arms if frame.done(arm) and not any(arm in use.arms for use in uses)]
     if without:
-        text += f" Without codes: {plain(', '.join(without), 300)}."
+        text += f" Without codes: {plain('; '.join(without), 300)}."
     return text

@@ -188,7 +188,7 @@ def _caption(maps: Maps, frame: Frame, shown: int) -> str:
     if len(maps.groups) > shown:
         text += f" The first {shown} of {len(maps.groups)} different rows; all in the data."
     if maps.whole:
-        text += f" Not shown, since they keep every patch: {plain(', '.join(maps.whole), 300)}."
+        text += f" Not shown, since they keep every patch: {plain('; '.join(maps.whole), 300)}."
     if maps.untold:
-        text += f" Without a map, since they choose no patches: {plain(', '.join(maps.untold), 300)}."
+        text += f" Without a map, since they choose no patches: {plain('; '.join(maps.untold), 300)}."
     return text

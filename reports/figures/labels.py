@@ -50,7 +50,7 @@ def _first_difference(one: str, other: str) -> int:
 
 def _levels(text: str) -> str:
     """`adapter+frozen` for `regime=adapter llm=frozen`; any other text, and that of a single level, as it is."""
-    levels = [part.partition("=")[2] for part in text.split()]
+    levels = [part.strip(",;").partition("=")[2] for part in text.split()]
     return "+".join(levels) if len(levels) > 1 and all(levels) else text
 
 

@@ -50,7 +50,7 @@ def draw_pareto(results: Results, folder: Path) -> Figure | None:
     data: list[dict[str, Any]] = []
     with drawing(NAME) as pyplot:
         figure, axes = pyplot.subplots(1, len(panels), figsize=(TEXT_WIDTH, HEIGHT), squeeze=False, sharey=True)
-        figure.subplots_adjust(left=0.08, right=0.995, bottom=0.42 / HEIGHT, top=1 - 0.06 / HEIGHT, wspace=0.06)
+        figure.subplots_adjust(left=0.08, right=0.975, bottom=0.42 / HEIGHT, top=1 - 0.06 / HEIGHT, wspace=0.06)
         for axis, (label, costs) in zip(axes[0], panels, strict=True):
             points = _points(label, costs, quality, -1.0 if display.better == "lower" else 1.0)
             data += points

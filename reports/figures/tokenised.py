@@ -65,13 +65,13 @@ def _equal(one: Mapping[int, Hashable], other: Mapping[int, Hashable]) -> bool:
 
 
 def group_name(group: list[str], names: Mapping[str, str], limit: int) -> str:
-    """`default, llm=frozen, +4`: as many of a group's arms as there is room for."""
+    """`default; llm=frozen; +4`: as many of a group's arms as there is room for."""
     told = names[group[0]]
     for place, arm in enumerate(group[1:], 1):
         rest = len(group) - place - 1
-        longer = f"{told}, {names[arm]}"
-        if len(longer) + (len(f", +{rest}") if rest else 0) > limit:
-            return f"{told}, +{rest + 1}"
+        longer = f"{told}; {names[arm]}"
+        if len(longer) + (len(f"; +{rest}") if rest else 0) > limit:
+            return f"{told}; +{rest + 1}"
         told = longer
     return told
 

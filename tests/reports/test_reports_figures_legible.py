@@ -180,8 +180,10 @@ def test_short_names_are_short_and_never_two_alike(names: list[str], limit: int)
     short = short_names(names, limit)
     assert len(set(short.values())) == len(names)
     assert all(0 < len(text) <= limit and not re.search(r"[\n\r\u202e]", text) for text in short.values())
-    alike = short_names(["default", "regime=adapter tokens=pooled"], 30)
-    assert list(alike.values()) == ["default", "adapter+pooled"]
+    alike = short_names(["default", "regime=adapter tokens=pooled", "regime=adapter, llm=frozen"], 30)
+    assert list(alike.values()) == ["default", "adapter+pooled", "adapter+frozen"]
+    numbered = short_names([f"variant number {i} of the default arm" for i in (12, 13)], 20)
+    assert ["12" in numbered[name] for name in numbered] == [True, False]
 
 
 @pytest.mark.slow
