@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.budget import average, cost, curve, own_stages, seed_bands
+from reports.budget import average, cost, curve, own_stages
 from reports.contrast import contrast
 from reports.declare import decimals
+from reports.figures.curves import POINTS, make_bands
 from reports.figures.pareto import front
 from reports.measure import Measure
 from reports.render.numbers import plain
 from reports.results import Results
 from reports.table import common_unit
 
-POINTS = 120  # of a curve, at most
-CURVE_POINTS = 6_000  # of all curves together; many curves are thinned further, to no fewer than FEWEST
+CURVE_POINTS = 6_000  # of all curves together: many are thinned further than one, to no fewer than FEWEST
 FEWEST = 24
 CURVES = 8  # names of curves
 LINES = 40  # arms with curves
@@ -206,12 +206,16 @@ def _curves(results: Results, measures: list[dict[str, Any]]) -> tuple[list[dict
     own = replace(frame, curves=frame.curves[frame.curves["arm"].isin(arms)])
     made: list[dict[str, Any]] = []
     for name in names[:CURVES]:
-        bands = seed_bands(curve(own, name), arms, points)
+        bands = make_bands(curve(own, name), arms)
         measure = results.scores.find(name.removeprefix("val/")) if name.startswith("val/") else None
         display = results.display(measure) if measure else None
         scale = display.scale if display else 1.0
         drawn = set(bands["arm"])
-        lines = [_line(i, bands[bands["arm"] == arm], scale) for i, arm in enumerate(frame.arms) if arm in drawn]
+        lines = [
+            _line(i, _thin(bands[bands["arm"] == arm], points), scale)
+            for i, arm in enumerate(frame.arms)
+            if arm in drawn
+        ]
         if any(len(line["step"]) > 1 for line in lines):
             label = f"{display.name}, validation" if display else name
             made.append({"label": plain(label, NAME), "key": plain(name, NAME), "lines": lines})
@@ -237,7 +241,14 @@ def _line(arm: int, rows: pd.DataFrame, scale: float) -> dict[str, Any]:
         line[key] = [_digits(float(v) * factor) for v in rows[key]]
     if line["seeds"] == 1:
         del line["low"], line["high"]
+    else:
+        line["band"] = str(rows["band"].iloc[0])
     return line
+
+
+def _thin(rows: pd.DataFrame, points: int) -> pd.DataFrame:
+    """At most `points` rows, evenly, the first and the last among them."""
+    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), points)).astype(int))]
 
 
 def _digits(value: float) -> float | None:
