@@ -189,7 +189,7 @@
       " A number at a curve's end names its arm." + (data.notes.length ? " " + data.notes.join(" ") : ""));
     return specification(curve.label + " on " + x.title, 300, [
       { name: "bands", data: { name: "bands" }, mark: { type: "area", clip: true, aria: false },
-        encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, ...lines, color: looks.color, opacity: faded(0.15, 0.03) } },
+        encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, ...lines, color: looks.color, opacity: faded(ends.length > 6 ? 0.08 : 0.15, 0.03) } },
       { name: "lines", params: zoom, data: { name: "points" }, mark: { type: "line", strokeWidth: 1.7, clip: true },
         encoding: { x, y, ...lines, color: looks.color, strokeDash: looks.dash, description: { field: "said" },
           opacity: faded(1, 0.18) } },
