@@ -69,31 +69,6 @@ def curve(frame: Frame, name: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else rows
 
 
-def seed_bands(rows: pd.DataFrame, arms: Sequence[str], points: int) -> pd.DataFrame:
-    """Mean, least and most over seeds at the steps that every seed of an arm has, thinned evenly to `points`.
-
-    Args:
-        rows: one curve of every run, as `curve` gives it.
-        arms: those to take, in this order.
-        points: the most steps an arm.
-    """
-    grouped = (
-        rows.groupby(["arm", "step"])
-        .agg(flops=("flops", "mean"), mean=("value", "mean"), low=("value", "min"), high=("value", "max"),
-             seeds=("seed", "nunique"))
-        .reset_index()
-    )  # fmt: skip
-    shared = grouped[grouped["seeds"] == grouped["arm"].map(rows.groupby("arm")["seed"].nunique())]
-    own = dict(list(shared.groupby("arm")))
-    thinned = [own[arm].iloc[_evenly(len(own[arm]), points)] for arm in arms if arm in own]
-    return pd.concat(thinned, ignore_index=True) if thinned else shared.iloc[:0]
-
-
-def _evenly(length: int, points: int) -> np.ndarray:
-    """At most `points` places of a list, first and last included."""
-    return np.unique(np.linspace(0, length - 1, min(length, points)).astype(int))
-
-
 def at_equal_flops(frame: Frame, name: str) -> tuple[float, dict[str, dict[int, float]]]:
     """(budget, arm -> seed -> value) of a curve at the smallest final FLOPs of any arm, interpolated.
 

@@ -13,31 +13,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.budget import average, cost, curve, own_stages, seed_bands
+from reports.budget import curve
+from reports.chart_costs import PerSeed, chart_costs, digits
 from reports.contrast import contrast
 from reports.declare import decimals
+from reports.figures.curves import POINTS, make_bands
 from reports.figures.pareto import front
 from reports.measure import Measure
 from reports.render.numbers import plain
 from reports.results import Results
-from reports.table import common_unit
 
-POINTS = 120  # of a curve, at most
-CURVE_POINTS = 6_000  # of all curves together; many curves are thinned further, to no fewer than FEWEST
+CURVE_POINTS = 6_000  # of all curves together: many are thinned further than one, to no fewer than FEWEST
 FEWEST = 24
 CURVES = 8  # names of curves
 LINES = 40  # arms with curves
-POOLED = 60  # arms; with more, an interval uses the arm's own seeds (pooling would take minutes and gain little)
 MEASURES = 12
 NAME = 80  # characters of a name
-COSTS = (
-    ("params_trainable", "trainable parameters", "max", False),
-    ("params_total", "parameters", "max", False),
-    ("positions", "positions trained on", "sum", True),
-    ("flops", "FLOPs of all stages", "sum", False),
-)  # ledger item, label, how it adds up over stages, whether only the arm's own stages count
-
-PerSeed = dict[str, dict[int, float]]  # arm -> seed -> value
 
 
 def chart_data(results: Results) -> dict[str, Any] | None:
@@ -50,7 +41,7 @@ def chart_data(results: Results) -> dict[str, Any] | None:
         over seeds), `notes` (what was left out). None where there is nothing to draw: fewer than two arms with a
         quality and a cost, and no curve.
     """
-    costs = _costs(results)
+    costs = chart_costs(results)
     measures = _measures(results)
     for measure in measures:
         measure["fronts"] = [_front(measure, one["values"]) for one in costs]
@@ -84,49 +75,6 @@ def _place(levels: tuple[str, ...], level: str | None) -> int | None:
     return levels.index(level) if level is not None else None
 
 
-def _costs(results: Results) -> list[dict[str, Any]]:
-    """Each cost that at least two arms have, and that is not the same as one before it."""
-    frame = results.frame
-    own = own_stages(frame)
-    named: list[tuple[str, str, PerSeed]] = [("flops", "training FLOPs", cost(frame, "flops", own))]
-    for measure in results.scores.primary:
-        cube = results.scores.tokens(measure)
-        if cube is not None:
-            named.append(("tokens", "visual tokens an image", {arm: cube.run_means(arm) for arm in frame.arms}))
-            break
-    named.append(("seconds", "training time", _seconds(results, own)))
-    for item, label, reduce, only_own in COSTS:
-        named.append((f"{item}.{reduce}", label, cost(frame, item, own if only_own else (), reduce)))
-    found: list[dict[str, Any]] = []
-    for key, label, spent in named:
-        values = [average(spent.get(arm, {})) for arm in frame.arms]
-        known = [v for v in values if math.isfinite(v) and v > 0]
-        if len(known) < 2:
-            continue
-        factor, unit = _unit(key, known)
-        shown = [_digits(v * factor) if math.isfinite(v) and v > 0 else None for v in values]
-        if shown not in [one["values"] for one in found]:
-            found.append({"key": key, "label": f"{label}{f' ({unit})' if unit else ''}", "values": shown})
-    return found
-
-
-def _seconds(results: Results, stages: tuple[str, ...]) -> PerSeed:
-    """Wall time of the stages that train what an arm is."""
-    found: PerSeed = {}
-    for run in results.frame.runs.itertuples(index=False):
-        taken = [float(run.wall_s[stage]) for stage in stages if isinstance(run.wall_s.get(stage), (int, float))]
-        if taken and math.isfinite(sum(taken)):
-            found.setdefault(str(run.arm), {})[int(run.seed)] = sum(taken)
-    return found
-
-
-def _unit(key: str, values: list[float]) -> tuple[float, str]:
-    if key == "seconds":
-        longest = max(values)
-        return (1 / 3600, "h") if longest > 7200 else (1 / 60, "min") if longest > 300 else (1.0, "s")
-    return common_unit(values) if key != "tokens" else (1.0, "")
-
-
 def _measures(results: Results) -> list[dict[str, Any]]:
     """Every primary score, the headline first, then the metrics of whole sets that a table declares."""
     wanted = [results.headline] if results.headline else []
@@ -144,10 +92,10 @@ def _scored(results: Results, measure: Measure) -> dict[str, Any] | None:
     runs = {arm: cube.run_means(arm) for arm in arms}
     found = _measure(display.name, display.scale, display.decimals, display.better, runs)
     for place, arm in enumerate(arms):
-        one = contrast(cube, {arm: 1.0}, pooled=2 < len(arms) <= POOLED)
+        one = contrast(cube, {arm: 1.0}, pooled=len(arms) > 2)
         if one.known:
-            found["low"][place] = _digits(one.low * display.scale)
-            found["high"][place] = _digits(one.high * display.scale)
+            found["low"][place] = digits(one.low * display.scale)
+            found["high"][place] = digits(one.high * display.scale)
     found["key"], found["scope"] = measure.label, "seeds and examples" if len(cube.seeds) > 1 else "examples only"
     return found
 
@@ -174,11 +122,11 @@ def _measure(label: str, scale: float, places: int, better: str, values: PerSeed
         "label": plain(label, NAME),
         "decimals": places,
         "better": better,
-        "mean": [_digits(float(np.mean(own)) * scale) if own else None for own in runs],
-        "sd": [_digits(float(np.std(own, ddof=1)) * scale) if len(own) > 1 else None for own in runs],
+        "mean": [digits(float(np.mean(own)) * scale) if own else None for own in runs],
+        "sd": [digits(float(np.std(own, ddof=1)) * scale) if len(own) > 1 else None for own in runs],
         "low": [None] * len(runs),
         "high": [None] * len(runs),
-        "runs": [[[seed, _digits(v * scale)] for seed, v in sorted(own.items())] for own in values.values()],
+        "runs": [[[seed, digits(v * scale)] for seed, v in sorted(own.items())] for own in values.values()],
     }
 
 
@@ -206,12 +154,16 @@ def _curves(results: Results, measures: list[dict[str, Any]]) -> tuple[list[dict
     own = replace(frame, curves=frame.curves[frame.curves["arm"].isin(arms)])
     made: list[dict[str, Any]] = []
     for name in names[:CURVES]:
-        bands = seed_bands(curve(own, name), arms, points)
+        bands = make_bands(curve(own, name), arms)
         measure = results.scores.find(name.removeprefix("val/")) if name.startswith("val/") else None
         display = results.display(measure) if measure else None
         scale = display.scale if display else 1.0
         drawn = set(bands["arm"])
-        lines = [_line(i, bands[bands["arm"] == arm], scale) for i, arm in enumerate(frame.arms) if arm in drawn]
+        lines = [
+            _line(i, _thin(bands[bands["arm"] == arm], points), scale)
+            for i, arm in enumerate(frame.arms)
+            if arm in drawn
+        ]
         if any(len(line["step"]) > 1 for line in lines):
             label = f"{display.name}, validation" if display else name
             made.append({"label": plain(label, NAME), "key": plain(name, NAME), "lines": lines})
@@ -234,12 +186,14 @@ def _drawn_arms(results: Results, measures: list[dict[str, Any]]) -> list[str]:
 def _line(arm: int, rows: pd.DataFrame, scale: float) -> dict[str, Any]:
     line: dict[str, Any] = {"arm": arm, "seeds": int(rows["seeds"].max()), "step": [int(step) for step in rows["step"]]}
     for key, factor in (("flops", 1.0), ("mean", scale), ("low", scale), ("high", scale)):
-        line[key] = [_digits(float(v) * factor) for v in rows[key]]
+        line[key] = [digits(float(v) * factor) for v in rows[key]]
     if line["seeds"] == 1:
         del line["low"], line["high"]
+    else:
+        line["band"] = str(rows["band"].iloc[0])
     return line
 
 
-def _digits(value: float) -> float | None:
-    """The value to six digits; None where it is not finite."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+def _thin(rows: pd.DataFrame, points: int) -> pd.DataFrame:
+    """At most `points` rows, evenly, the first and the last among them."""
+    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), points)).astype(int))]

@@ -166,6 +166,7 @@
   function curves() {
     const curve = data.curves[Number(field("curve").value)], clock = field("clock").value, looks = scales();
     const log = field("value-log").checked, points = [];
+    const kinds = new Set();
     let spread = 0;
     curve.lines.filter((line) => shown(line.arm)).forEach((line) => {
       line.step.forEach((step, i) => {
@@ -173,9 +174,10 @@
         if (at === null || mean === null || (log && mean <= 0)) return;
         const low = line.low ? line.low[i] : mean, high = line.high ? line.high[i] : mean;
         points.push({ arm: line.arm, group: group(line.arm), x: at, y: mean, step, flops: line.flops[i], seeds: line.seeds,
-          low: log && low <= 0 ? mean : low, high, band: Boolean(line.low), said: data.arms[line.arm].name });
+          low: log && low <= 0 ? mean : low, high, band: line.band, said: data.arms[line.arm].name });
       });
       spread = Math.max(spread, line.seeds);
+      if (line.band) kinds.add(line.band);
     });
     const ends = curve.lines.map((line) => points.findLast((p) => p.arm === line.arm)).filter(Boolean);
     const last = Math.max(0, ...points.map((p) => p.x));
@@ -183,11 +185,11 @@
       axis: { format: clock === "step" ? ",~f" : "~s" }, scale: { domain: [0, last * 1.035 || 1], nice: false } };
     const y = { field: "y", type: "quantitative", title: curve.label, scale: log ? { type: "log" } : { zero: false, nice: true } };
     const lines = { detail: { field: "arm" } };
-    say("curves", (spread > 1 ? "Mean over up to " + spread + " seeds; band: least to most of them." : "One seed: no band.") +
+    say("curves", (spread > 1 ? "Mean over up to " + spread + " seeds; band: " + [...kinds].join(" or ") + "." : "One seed: no band.") +
       " A number at a curve's end names its arm." + (data.notes.length ? " " + data.notes.join(" ") : ""));
     return specification(curve.label + " on " + x.title, 300, [
       { name: "bands", data: { name: "bands" }, mark: { type: "area", clip: true, aria: false },
-        encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, ...lines, color: looks.color, opacity: faded(0.15, 0.03) } },
+        encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" }, ...lines, color: looks.color, opacity: faded(ends.length > 6 ? 0.08 : 0.15, 0.03) } },
       { name: "lines", params: zoom, data: { name: "points" }, mark: { type: "line", strokeWidth: 1.7, clip: true },
         encoding: { x, y, ...lines, color: looks.color, strokeDash: looks.dash, description: { field: "said" },
           opacity: faded(1, 0.18) } },
@@ -215,7 +217,7 @@
   }
   function overCurve(point) {
     const curve = data.curves[Number(field("curve").value)];
-    const lines = [curve.label + " " + short(point.y) + (point.band ? ", " + short(point.low) + " to " + short(point.high) : ""),
+    const lines = [curve.label + " " + short(point.y) + (point.band ? ", " + point.band + " " + short(point.low) + " to " + short(point.high) : ""),
       "step " + point.step.toLocaleString("en") + (point.flops !== null ? ", " + large(point.flops) + "FLOPs" : ""),
       point.seeds + (point.seeds > 1 ? " seeds" : " seed")];
     return told(point.arm, lines);

@@ -52,7 +52,7 @@ def choose(page: chromium.Browser, control: str, value: str, chart: str) -> None
 
 def point_at(page: chromium.Browser, kind: str, place: int) -> None:
     """Move the mouse onto a point, or click it."""
-    page.run(f"{POINTS}[{place}].scrollIntoView({{block: 'center'}})")
+    page.run(f"{POINTS}[{place}].scrollIntoView({{block: 'center', behavior: 'instant'}})")
     x, y = page.run(f"(() => {{ const b = {POINTS}[{place}].getBoundingClientRect();"
                     " return [b.x + b.width / 2, b.y + b.height / 2]; })()")  # fmt: skip
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from synthetic_study import write_study
 
-from reports.budget import seed_bands
-from reports.charts import LINES, POINTS, chart_data
+from reports import charts
+from reports.charts import LINES, chart_data
 from reports.frame import load
 from reports.html.scripts import as_json, chart_scripts, policy_hashes
 from reports.results import Results, analyse
@@ -78,6 +77,7 @@ def test_curves_carry_the_band_over_seeds(data: dict[str, Any], results: Results
     assert [curve["label"] for curve in data["curves"]] == ["CIDEr, validation", "train/loss"]
     rows = results.frame.curves.query("name == 'val/caption/CIDEr' and arm == 'default' and step == 600")["value"]
     line = data["curves"][0]["lines"][0]
+    assert line["band"] == "least to most"
     assert line["step"][-1] == 600 and line["seeds"] == 3
     for key, want in (("mean", rows.mean()), ("low", rows.min()), ("high", rows.max())):
         assert line[key][-1] == pytest.approx(100 * want, rel=1e-5)
@@ -107,14 +107,15 @@ def test_half_a_study_is_drawn(tmp_path: Path) -> None:
     assert found["arms"][0]["seeds"] == 2
 
 
-def test_curves_are_thinned_to_the_same_points_in_every_arm() -> None:
-    steps = np.arange(1000)
-    run = {"arm": "a", "step": steps, "flops": steps * 1e9, "value": np.where(steps == 7, np.nan, steps)}
-    rows = pd.concat([pd.DataFrame({**run, "seed": seed}) for seed in range(2)], ignore_index=True).dropna()
-    bands = seed_bands(rows, ["a", "absent"], POINTS)
-    assert len(bands) == POINTS
-    assert bands["step"].iloc[0] == 0 and bands["step"].iloc[-1] == 999
-    assert not bands["mean"].isna().any()
+def test_curves_are_thinned_evenly_and_say_so(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "CURVE_POINTS", 50)
+    found = chart_data(results)
+    assert found is not None
+    loss = next(curve for curve in found["curves"] if curve["key"] == "train/loss")
+    for line in loss["lines"]:
+        assert len(line["step"]) == len(line["mean"]) == charts.FEWEST
+        assert (line["step"][0], line["step"][-1]) == (0, 600)
+    assert f"at most {charts.FEWEST} points" in found["notes"][-1]
 
 
 def test_a_study_of_many_arms_stays_small(tmp_path: Path) -> None:
