@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,6 +20,9 @@ import reports
 from experiments.errors import LavitError
 from reports.document import make_document
 from reports.findings import find
+from reports.records import OPTIONAL, REQUIRED
+
+DOCS = Path(__file__).parents[2] / "docs" / "reports.md"
 
 TEXTS = ("kind", "benchmark", "metric", "against", "verdict")
 NUMBERS = ("estimate", "low", "high", "se", "df", "p", "p_adjusted")
@@ -214,6 +218,21 @@ def test_a_torn_file_is_refused_or_still_whole(place, junk):
         if path.read_bytes() != whole:
             with pytest.raises(LavitError, match=r"part-0\.parquet"):
                 reports.load(folder)
+
+
+def test_the_documented_study_file_is_one(tmp_path):
+    section = DOCS.read_text(encoding="utf-8").partition("## Records from anywhere")[2].partition("\n## ")[0]
+    text = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)[1]
+    rows = record_sets.rows(dict.fromkeys(("default", "frozen", "more"), (0, 1)), study="freezing")
+    record_sets.write(tmp_path, rows)
+    (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+    entries = contrasts(tmp_path)
+    check_fields(entries)
+    assert [entry["arm"] for entry in entries if entry["kind"] == "arm"] == ["frozen", "more"]
+    columns = set(
+        re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in section.splitlines() if line[:3] == "| `"))
+    )
+    assert columns == {*REQUIRED, *OPTIONAL}
 
 
 def shapes():
