@@ -82,12 +82,12 @@ def fetch(study: str, runs_dir: Path, uri: str) -> Fetched:
         document = max(own, key=lambda run: run.info.start_time)
         cache = Cache(runs_dir, uri, experiment_id)
         runs = {run.data.tags["lavit.run_key"]: run for run in tracked if _complete(run)}
-        study_folder = _bring(cache, client, document, STUDY)
+        study_folder = _bring(cache, uri, document, STUDY)
         assert study_folder is not None
         header = json.loads((study_folder / "runs.json").read_text(encoding="utf-8"))
         wanted = [runs[listed["run_key"]] for listed in header["runs"] if listed["run_key"] in runs]
-        new = _bring_all(cache, client, wanted, uri)
-        images = _bring(cache, client, document, IMAGES)
+        new = _bring_all(cache, uri, wanted)
+        images = _bring(cache, uri, document, IMAGES)
         cache.prune(run.info.run_id for run in tracked)
     folder = runs_dir / study
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,18 +152,25 @@ def _files(run: TrackedRun, part: str) -> dict[str, str]:
     return {path: digest for path, digest in found.items() if path.startswith(f"{part}/")}
 
 
-def _bring(cache: Cache, client: MlflowClient, run: TrackedRun, part: str) -> Path | None:
+def _bring(cache: Cache, uri: str, run: TrackedRun, part: str) -> Path | None:
     """An artifact folder of a run; None where the run has no such thing."""
+    from mlflow import artifacts
+
+    def download(target: str) -> str:
+        # by its address, which the search told: by run id, MLflow would look every run up once more
+        place = f"{run.info.artifact_uri}/{part}"
+        return str(artifacts.download_artifacts(artifact_uri=place, dst_path=target, tracking_uri=uri))
+
     files = _files(run, part)
-    return cache.bring(run.info.run_id, part, files, client.download_artifacts) if files else None
+    return cache.bring(run.info.run_id, part, files, download) if files else None
 
 
-def _bring_all(cache: Cache, client: MlflowClient, runs: list[TrackedRun], uri: str) -> int:
+def _bring_all(cache: Cache, uri: str, runs: list[TrackedRun]) -> int:
     """Fetch what the cache does not have, several at a time, and return how many runs that were."""
     missing = [run for run in runs if not cache.path(run.info.run_id, RECORDS, _files(run, RECORDS)).is_dir()]
     said = time.monotonic()
     with ThreadPoolExecutor(THREADS) as pool:
-        waiting = [pool.submit(_bring, cache, client, run, RECORDS) for run in missing]
+        waiting = [pool.submit(_bring, cache, uri, run, RECORDS) for run in missing]
         try:
             for number, done in enumerate(as_completed(waiting), 1):
                 done.result()

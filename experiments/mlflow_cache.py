@@ -22,8 +22,8 @@ from experiments.store import sha256
 PARTIAL = ".partial-"
 ABANDONED_S = 3600.0  # a younger one may be another process at work
 
-#: (run id, artifact folder, where to) -> the folder of its files, as MLflow's client downloads it.
-Download = Callable[[str, str, str], str]
+#: Where to -> the folder of the files there.
+Download = Callable[[str], str]
 
 
 class Cache:
@@ -47,7 +47,7 @@ class Cache:
             run_id: of which run.
             part: the artifact folder.
             files: digest of each of its files, by ``part/name``.
-            download: how.
+            download: fetches the folder to a place.
 
         Raises:
             LavitError: a file is not the one that was logged.
@@ -57,7 +57,7 @@ class Cache:
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=PARTIAL) as folder:
-            got = Path(download(run_id, part, folder))
+            got = Path(download(folder))
             whole = Path(folder) / "whole"
             whole.mkdir()
             for path, digest in files.items():

@@ -180,7 +180,7 @@ def _known_runs(client: MlflowClient, experiment_id: str) -> dict[str, tuple[str
     found: dict[str, tuple[str, tuple[str | None, ...]]] = {}
     token = None
     while True:
-        page = client.search_runs([experiment_id], "tags.`lavit.kind` = 'run'", max_results=1000, page_token=token)
+        page = client.search_runs([experiment_id], "tags.`lavit.kind` = 'run'", max_results=200, page_token=token)
         for run in page:
             tags = run.data.tags
             if "lavit.run_key" in tags:

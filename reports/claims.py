@@ -32,8 +32,10 @@ def build_claims(results: Results, declaration: Declaration) -> Table | None:
     published, notes, rows = read_published(declaration.claims), Footnotes(), []
     letter = notes.letter(f"{published.reference}. {published.note}".strip())
     for claim in published.claims:
+        if claim["axis"] not in results.frame.study.axes:
+            continue
         levels = {level.name: level for level in levels_of(results, headline, claim["axis"]) if level.weights}
-        if claim["axis"] in results.frame.study.axes and {claim["of"], claim["over"]} <= set(levels):
+        if {claim["of"], claim["over"]} <= set(levels):
             rows.append(_row(results, headline, claim, levels[claim["of"]], levels[claim["over"]], letter))
     if not rows:
         return None

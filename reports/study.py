@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from experiments.errors import LavitError, did_you_mean
+from reports.study_forms import check_forms
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ def read_study(path: Path) -> Study:
         raise LavitError(f"no study file at {path}", "a report needs DIR/study.yaml and DIR/records/*.parquet")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise LavitError(f"{path} is not readable YAML: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LavitError(f"{path} is not readable YAML: {error}", "docs/reports.md has an example") from error
     if not isinstance(raw, Mapping):
         raise LavitError(f"{path} holds no mapping", "it needs name, axes, arms, default and headline")
     for key in ("name", "arms", "default", "headline"):
@@ -160,6 +161,7 @@ def read_study(path: Path) -> Study:
                 f"{path} lacks the key '{key}'",
                 "needed: name, axes, arms (name: {axis: level}), default, headline",
             )
+    check_forms(raw, path)
     axes = {str(a): _axis_levels(str(a), d, path) for a, d in (raw.get("axes") or {}).items()}
     arms = _arms(raw["arms"], axes, path)
     default = str(raw["default"])
@@ -203,6 +205,10 @@ def _arms(declared: Any, axes: dict[str, tuple[str, ...]], path: Path) -> dict[s
         raise LavitError(f"{path}: 'arms' must map each arm's name to its levels", "arms: {default: {axis: level}}")
     arms: dict[str, dict[str, str]] = {}
     for name, levels in declared.items():
+        if not isinstance(levels, (Mapping, type(None))):
+            raise LavitError(f"{path}: arm '{name}' is '{levels}'", "write {axis: level}, or nothing")
+        if str(name) in arms:
+            raise LavitError(f"{path}: two arms are called '{name}'", "names are compared as text: 1 is '1'")
         arms[str(name)] = {}
         for axis, level in (levels or {}).items():
             if str(axis) not in axes:

@@ -105,8 +105,11 @@ def test_report_json_lists_every_contrast(built: tuple[reports.ReportSummary, Pa
 def test_a_second_build_gives_the_same_bytes_and_imports_nothing_heavy(
     built: tuple[reports.ReportSummary, Path], study_folder: Path, tmp_path: Path
 ) -> None:
+    """In another process, with another seed of the hashes, from a copy of the study in another folder."""
+    elsewhere, tmp_path = tmp_path / "another" / "place", tmp_path / "out"
+    shutil.copytree(study_folder, elsewhere)
     code = (
-        f"import sys, reports; reports.build({str(study_folder)!r}, {str(tmp_path)!r});"
+        f"import sys, reports; reports.build({str(elsewhere)!r}, {str(tmp_path)!r});"
         "heavy = {'torch', 'lightning', 'mlflow', 'hydra', 'transformers'};"
         "assert not heavy & set(sys.modules)"
     )

@@ -39,19 +39,28 @@ def made(tmp_path_factory):
     return plan
 
 
+@pytest.fixture(autouse=True)
+def _one_figure(monkeypatch):
+    """These tests are not about figures: the others are drawn from the same results."""
+    from reports import report
+
+    monkeypatch.setattr(report, "FIGURES", report.FIGURES[:1])
+
+
 @pytest.fixture
 def downloads(monkeypatch):
     """Every download from here on, as (run id, artifact)."""
-    from mlflow import MlflowClient
+    from mlflow import artifacts
 
     asked = []
-    original = MlflowClient.download_artifacts
+    original = artifacts.download_artifacts
 
-    def counted(self, run_id, path, dst_path=None):
-        asked.append((run_id, path))
-        return original(self, run_id, path, dst_path)
+    def counted(**request):
+        run_id, _, part = request["artifact_uri"].rsplit("/", 2)
+        asked.append((run_id.rsplit("/", 1)[-1], part))
+        return original(**request)
 
-    monkeypatch.setattr(MlflowClient, "download_artifacts", counted)
+    monkeypatch.setattr(artifacts, "download_artifacts", counted)
     return asked
 
 
@@ -105,26 +114,26 @@ def test_what_was_fetched_once_is_not_asked_for_again(made, tmp_path, downloads)
 
 
 def test_an_interrupted_fetch_leaves_no_half_file_and_the_next_one_goes_on(made, tmp_path, monkeypatch):
-    from mlflow import MlflowClient
+    from mlflow import artifacts
 
-    original = MlflowClient.download_artifacts
+    original = artifacts.download_artifacts
     done = []
 
-    def torn(self, run_id, path, dst_path=None):
+    def torn(**request):
         if len(done) == 3:
-            (Path(dst_path) / "half.parquet").write_bytes(b"PAR1")
+            (Path(request["dst_path"]) / "half.parquet").write_bytes(b"PAR1")
             raise KeyboardInterrupt
-        done.append(path)
-        return original(self, run_id, path, dst_path)
+        done.append(request)
+        return original(**request)
 
     monkeypatch.setattr("experiments.fetch.THREADS", 1)
-    monkeypatch.setattr(MlflowClient, "download_artifacts", torn)
+    monkeypatch.setattr(artifacts, "download_artifacts", torn)
     uri = database(made.runs_dir)
     with pytest.raises(KeyboardInterrupt):
         fetch("tiny", tmp_path, uri)
     assert not (tmp_path / "tiny").exists()
     assert not list(tmp_path.rglob("half.parquet"))
-    monkeypatch.setattr(MlflowClient, "download_artifacts", original)
+    monkeypatch.setattr(artifacts, "download_artifacts", original)
     assert fetch("tiny", tmp_path, uri).new == 2
     assert files(tmp_path / "tiny") == files(made.runs_dir / "tiny")
 
@@ -142,7 +151,10 @@ def test_an_artifact_that_was_changed_on_the_server_is_refused(made, tmp_path):
     assert synced.runs["default", 0] in str(path)
 
 
-def test_the_report_takes_the_store_where_it_has_the_study_and_mlflow_where_it_has_not(made, tmp_path, capsys):
+def test_the_report_takes_the_store_where_it_has_the_study_and_mlflow_where_it_has_not(
+    made, tmp_path, capsys, monkeypatch
+):
+    import reports
     from experiments.cli import main
 
     runs = Path(shutil.copytree(made.runs_dir, tmp_path / "runs"))
@@ -157,6 +169,8 @@ def test_the_report_takes_the_store_where_it_has_the_study_and_mlflow_where_it_h
     assert f"from MLflow at {database(runs)}: 4 runs, 4 fetched now" in told
     assert "their code differ" not in told
     assert (runs / "tiny" / "report.json").read_bytes() == first
+    built = reports.build(runs / "tiny")
+    monkeypatch.setattr(reports, "build", lambda folder, out=None: built)  # from here on it is about where from
     assert main([*command, "work.steps=3"]) == 0
     assert "their settings or their code differ from those here" in capsys.readouterr().out
     assert main(["report", "--conf", str(CONF), "--from-mlflow", "study=tiny", f"runs={runs}"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from fake_study import CONF, plan_tiny
 
 from experiments.collect import collect
 from experiments.driver import finish, run_jobs
+from experiments.fetch import fetch
 from experiments.launch import HerePool
 from experiments.store import read_json
 from experiments.tracking import open_client, sync, sync_or_say
@@ -53,6 +55,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def study_run(client, experiment_id):
+    """The study's own run, of which there is one."""
+    (found,) = client.search_runs([experiment_id], "tags.`lavit.kind` = 'study'")
+    return found
+
+
 def content(client, experiment_id, folder):
     """All that MLflow holds of every run, by its key: no ids, nothing that MLflow makes up itself."""
     found = {}
@@ -61,7 +69,9 @@ def content(client, experiment_id, folder):
             name: [(m.step, m.timestamp, m.value) for m in client.get_metric_history(run.info.run_id, name)]
             for name in run.data.metrics
         }
-        tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.log-model.history"}
+        address = f"#/experiments/{experiment_id}/runs/{study_run(client, experiment_id).info.run_id}/"
+        tags = {name: value.replace(address, "#/") for name, value in run.data.tags.items()}
+        tags.pop("mlflow.log-model.history", None)
         artifacts = {}
         for item in [*client.list_artifacts(run.info.run_id), *client.list_artifacts(run.info.run_id, "records")]:
             if not item.is_dir:
@@ -102,7 +112,10 @@ def test_mlflow_rebuilt_from_nothing_equals_the_first(runs, tmp_path):
     second = content(client, synced.experiment_id, tmp_path / "copies")
     assert len(first) == 4
     assert first == second
-    assert client.get_experiment_by_name("tiny").tags == experiment.tags
+    tags = [dict(e.tags) for e in (client.get_experiment_by_name("tiny"), experiment)]
+    notes = [own.pop("mlflow.note.content").partition("\n[Report](") for own in tags]
+    assert notes[0][0] == notes[1][0]
+    assert tags[0] == tags[1]
     statuses = [run["info"][1] for run in first.values()]
     assert sorted(statuses) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
     done = next(run for run in first.values() if run["info"][1] == "FINISHED")
@@ -111,6 +124,62 @@ def test_mlflow_rebuilt_from_nothing_equals_the_first(runs, tmp_path):
     times = [at for _, at, _ in done["histories"]["train/loss"]]
     assert times == sorted(times)
     assert done["info"][2] <= times[0] <= times[-1] <= done["info"][3], "the curve lies within its run's own time"
+
+
+def test_the_report_lies_with_the_study_linked_from_every_run_and_is_logged_when_it_changed(runs, monkeypatch):
+    from experiments import tracking
+
+    plan = plan_tiny(runs, UNTIL)
+    page = runs / "tiny" / "report.html"
+    (runs / "tiny" / "tables").mkdir(exist_ok=True)
+    (runs / "tiny" / "tables" / "main.tex").write_text("a table")
+    page.write_text("first")
+    synced = sync(plan)
+    client = open_client(runs)
+    own = study_run(client, synced.experiment_id).info.run_id
+    assert own == synced.study_run
+    link = f"#/experiments/{synced.experiment_id}/runs/{own}/artifacts/report/report.html"
+    assert link in client.get_experiment(synced.experiment_id).tags["mlflow.note.content"]
+    for run_id in synced.runs.values():
+        note = client.get_run(run_id).data.tags["mlflow.note.content"]
+        assert link in note
+        assert "lavit train" in note
+    place = runs / "mlartifacts" / "tiny" / own / "artifacts" / "report"
+    assert (place / "report.html").read_text() == "first"
+    assert (place / "tables" / "main.tex").read_text() == "a table"
+    monkeypatch.setattr(tracking, "write_report", lambda *anything: pytest.fail("the report had not changed"))
+    tracking.report_or_say(plan)
+    assert sync(plan).added == []
+    monkeypatch.undo()
+    page.write_text("second")
+    tracking.report_or_say(plan)
+    assert (place / "report.html").read_text() == "second"
+    assert study_run(client, synced.experiment_id).info.run_id == own
+    noted = read_json(runs / "tiny" / "mlflow.json")
+    assert (noted["tracking_uri"], noted["study_run"]) == (f"sqlite:///{runs / 'mlflow.db'}", own)
+
+
+def test_the_cost_view_shows_what_the_runs_have(made):
+    from experiments.views import COST, TAG, saved_views
+
+    plan = plan_tiny(made.runs_dir, UNTIL)
+    view = json.loads(saved_views(plan, ["caption/CIDEr", "pretrain/tokens/mean"], 0)[TAG + COST])
+    state = json.loads(view["state"])
+    assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "lavit.arm"}]
+    charts = [(chart["type"], chart.get("metricKey") or chart["xaxis"]["key"]) for chart in state["compareRunCharts"]]
+    assert ("BAR", "cost/train_tflop") in charts
+    assert ("SCATTER", "pretrain/tokens/mean") in charts
+    assert "metrics.`cost/params_m`" in state["selectedColumns"]
+
+
+def test_views_of_many_arms_fit_into_a_tag(made):
+    from experiments.views import LIMIT, VIEWS, saved_views
+
+    plan = plan_tiny(made.runs_dir, UNTIL)
+    plan.arms.update({f"regime=adapter tokens=pooled llm=frozen number={n}": None for n in range(60)})
+    views = saved_views(plan, ["caption/CIDEr", "pretrain/tokens/mean"], 0)
+    assert len(views) == len(VIEWS)
+    assert max(map(len, views.values())) <= LIMIT
 
 
 def test_a_server_that_is_away_costs_no_time_and_is_filled_later(runs, capsys):
@@ -181,6 +250,14 @@ def test_a_real_server_that_was_away_gets_all_that_the_database_has(runs, tmp_pa
         assert len(synced.added) == 4
         (tmp_path / "a").mkdir()
         sent = content(open_client(runs, uri), synced.experiment_id, tmp_path / "a")
+        found = fetch("tiny", tmp_path / "reader", uri)
+        assert (found.runs, found.new) == (4, 4)
+        assert fetch("tiny", tmp_path / "reader", uri).new == 0
+        collect(plan)
+        for part in ("records", "samples", "images", "runs.json", "study.yaml", "curves.parquet"):
+            here = [runs / "tiny" / part, *(runs / "tiny" / part).rglob("*")]
+            for path in (path for path in here if path.is_file()):
+                assert (found.folder / path.relative_to(runs / "tiny")).read_bytes() == path.read_bytes(), path
         assert sync(plan, patient=True).added == []
     local = content(open_client(runs), sync(plan_tiny(runs, UNTIL)).experiment_id, tmp_path / "a")
     assert sent.keys() == local.keys()
