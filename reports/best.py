@@ -13,6 +13,7 @@ import numpy as np
 from reports.contrast import LEVEL, contrast
 from reports.measure import Cube
 from reports.spread import Spread
+from reports.verdicts import holm
 
 Weights = Mapping[str, float]
 
@@ -42,20 +43,8 @@ def best_group(cube: Cube, rows: Sequence[Weights], lower: bool, spread: Spread)
             p_values.append(found.p)
     if not places:
         return set()
-    adjusted = holm(p_values)
+    adjusted = holm(np.array(p_values))
     return {best} | {place for place, p in zip(places, adjusted, strict=True) if p >= 1 - LEVEL}
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Holm's adjusted p-values.
-
-    Here because a table asks once a column, and statsmodels' `multipletests` runs a whole garbage collection each time.
-    """
-    order = np.argsort(p_values, kind="stable")
-    steps = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(order), 0, -1))
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted
 
 
 def seeds_cube(arms: Sequence[str], values: Mapping[str, Mapping[int, float]]) -> Cube:

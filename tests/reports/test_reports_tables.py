@@ -12,10 +12,9 @@ import yaml
 from synthetic_study import full_factorial, write_study
 
 from experiments.errors import LavitError
-from reports.best import best_group, holm, seeds_cube
+from reports.best import best_group, seeds_cube
 from reports.cited import cited_rows, parse_published, read_published
 from reports.declare import read_declarations
-from reports.effects import Spread
 from reports.frame import load
 from reports.layout import build_tables
 from reports.measure import Cube
@@ -23,6 +22,7 @@ from reports.render.csv import render_json
 from reports.render.latex import render_latex
 from reports.render.numbers import number
 from reports.results import Results, analyse
+from reports.spread import Spread
 from reports.table import Cell, Column, Footnotes, Table, ranked
 
 MADE: list[tuple[Results, list[Table]]] = []  # each study's tables are made once
@@ -71,13 +71,6 @@ def test_a_metric_of_runs_is_compared_over_seeds() -> None:
     values = {"a": {0: 1.0, 1: 1.1, 2: 0.9}, "b": {0: 1.05, 1: 1.0, 2: 1.0}, "c": {0: 9.0, 1: 9.1, 2: 8.9}}
     cube = seeds_cube(("a", "b", "c"), values)
     assert best_group(cube, [{arm: 1.0} for arm in cube.arms], True, EVEN) == {0, 1}
-
-
-def test_holm_is_statsmodels_holm() -> None:
-    from statsmodels.stats.multitest import multipletests
-
-    p_values = [0.04, 0.001, 0.04, 0.9, 0.013, 0.5]
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 def test_bold_may_be_declared_as_the_best_alone(tmp_path: Path, study_folder: Path) -> None:
