@@ -7,6 +7,7 @@ import unicodedata
 
 from reports.render.numbers import plain
 
+# Brackets are braced, since one at the start of a row would be taken for the argument of the line break before it.
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
     "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}",
@@ -15,7 +16,7 @@ SPECIAL = {
     "←": r"$\leftarrow$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "·": r"$\cdot$", "†": r"\dag{}",
     "‡": r"\ddag{}", "–": "--", "—": "---", "“": "``", "”": "''", "‘": "`", "’": "'", "…": r"\ldots{}",
     "µ": r"$\mu$", "μ": r"$\mu$", "°": r"$^\circ$", "`": "{`}", "'": "{'}", "-": "{-}", "²": r"$^2$",
-    "³": r"$^3$", "\u00a0": "~",
+    "³": r"$^3$", "\u00a0": "~", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 LONG = 30  # a longer word in running text may break after every CHUNK characters
 CHUNK = 20
@@ -37,7 +38,7 @@ def escape(text: object, limit: int = 0) -> str:
         known = _known(char)
         if known is None:
             unknown += 1
-            known = f"[U+{ord(char):04X}]" if unknown <= MANY else "?"
+            known = f"{{[}}U+{ord(char):04X}{{]}}" if unknown <= MANY else "?"
         out.append(known)
     return "".join(out)
 

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,7 @@ from reports.render.latex import PREAMBLE, render_latex
 from reports.render.markdown import render_markdown
 from reports.render.numbers import number, plain
 from reports.render.tex import escape
-from reports.table import Column, Footnotes, common_unit
+from reports.table import Cell, Column, Footnotes, common_unit
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = [
@@ -152,7 +153,7 @@ def test_hostile_strings_break_no_rendering(hostile: Path) -> None:
 
 
 def test_latex_escapes_each_character() -> None:
-    assert escape("a_b & 10% #1 −× ✓") == r"a\_b \& 10\% \#1 $-$$\times$ [U+2713]"
+    assert escape("a_b & 10% #1 −× ✓") == r"a\_b \& 10\% \#1 $-$$\times$ {[}U+2713{]}"
 
 
 def compile_latex(body: str, folder: Path) -> str:
@@ -205,6 +206,12 @@ def test_latex_traps() -> None:
     for macro in set(re.findall(r"\\(cmark|xmark|pmsub|dbox|cited|defaultrow|two|delt\w*|lv\w+|same|second)\b", text)):
         assert f"{{\\{macro}}}" in PREAMBLE, macro
     assert "\\dbox" in render_latex(make_panels())
+
+
+def test_a_bracket_at_the_start_of_a_row_is_no_argument(tmp_path: Path) -> None:
+    table = make_effects()
+    rows = [replace(row, cells={**row.cells, "effect": Cell(text)}) for row, text in zip(table.rows, "[✓", strict=True)]
+    compile_latex(render_latex(replace(table, rows=tuple(rows), footer=("[x] a footer",))), tmp_path)
 
 
 def test_a_rule_parts_cited_rows_from_our_own() -> None:
