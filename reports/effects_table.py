@@ -27,14 +27,14 @@ def build_effects(results: Results, declaration: Declaration) -> Table | None:
     display = results.display(measure)
     columns = _columns(display)
     rows: list[Row] = []
-    footer: list[str] = []
+    more: list[str] = []
     for kind in declaration.effects:
         made = [_row(effect) for effect in _effects(results, measure, kind)]
         if kind == "interactions":
             if made:
                 made += _lost(results, measure)
             elif len(results.frame.study.axes) > 1:
-                footer.append(f"Interactions: not estimable, {NO_CORNERS}.")
+                more.append(f"Interactions: not estimable, {NO_CORNERS}.")
         if rows and made:
             made[0] = replace(made[0], rule=True)
         rows += made
@@ -43,11 +43,10 @@ def build_effects(results: Results, declaration: Declaration) -> Table | None:
     return Table(
         declaration.name,
         declaration.title,
-        _caption(results, declaration, display, rows),
+        " ".join([_caption(results, declaration, display, rows), *more]),
         columns,
         tuple(rows),
         headline=results.frame.study.headline,
-        footer=tuple(footer),
     )
 
 

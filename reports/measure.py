@@ -97,7 +97,9 @@ class Scores:
 
     def kinds(self, measure: Measure) -> list[str]:
         """The kinds of examples (question types) of a benchmark, where there are several."""
-        rows = self._groups[(measure.benchmark, "")]
+        rows = self._groups.get((measure.benchmark, ""))
+        if rows is None:
+            return []  # a number of whole runs, of a benchmark without records
         kinds = sorted(k for k in rows.loc[rows["split"] == measure.split, "kind"].unique() if k)
         return kinds if len(kinds) > 1 else []
 

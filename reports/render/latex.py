@@ -50,8 +50,7 @@ PREAMBLE = r"""% Needed once in the preamble of a document that \input{}s the ta
 """
 
 LINE = 118  # characters of footnotesize on a page of 6.5 inches
-PAGE = 590  # points of a float's body on a page of 9 inches, its caption left out
-NOTE_LINES = 50
+PAGE = 640  # points of a float on a page of 9 inches, which are 650
 
 
 @dataclass(frozen=True)
@@ -156,13 +155,20 @@ def _panels(table: Table) -> list[_Body]:
 
 
 def _notes(table: Table) -> list[_Body]:
-    lines = [rf"\textsuperscript{{{letter}}} {prose(text)}" for letter, text in table.notes]
-    lines += [prose(line) for line in table.footer]
-    bodies = []
-    for at in range(0, len(lines), NOTE_LINES):
-        some = lines[at : at + NOTE_LINES]
-        text = "\\begin{minipage}{\\textwidth}\\scriptsize\\raggedright\n" + "\\\\\n".join(some) + "\n\\end{minipage}"
-        bodies.append(_Body(text, sum(8.5 * (1 + len(line) // 150) for line in some)))
+    """The footnotes, in pieces that fit a page."""
+    texts = [(rf"\textsuperscript{{{letter}}} ", text) for letter, text in table.notes]
+    texts += [("", line) for line in table.footer]
+    bodies: list[_Body] = []
+    lines: list[str] = []
+    filled = 0.0
+    for place, (mark, text) in enumerate(texts):
+        lines.append(mark + prose(text))
+        filled += 9.5 * (1 + len(plain(text, 600)) // 110)
+        if filled > PAGE / 3 or place == len(texts) - 1:
+            body = "\\\\\n".join(lines)
+            start = "\\begin{minipage}{\\textwidth}\\scriptsize\\raggedright\n"
+            bodies.append(_Body(f"{start}{body}\n\\end{{minipage}}", filled))
+            lines, filled = [], 0.0
     return bodies
 
 

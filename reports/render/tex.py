@@ -7,6 +7,7 @@ import unicodedata
 
 from reports.render.numbers import plain
 
+# Brackets are braced, since one at the start of a row would be taken for the argument of the line break before it.
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
     "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}",
@@ -15,26 +16,29 @@ SPECIAL = {
     "←": r"$\leftarrow$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "·": r"$\cdot$", "†": r"\dag{}",
     "‡": r"\ddag{}", "–": "--", "—": "---", "“": "``", "”": "''", "‘": "`", "’": "'", "…": r"\ldots{}",
     "µ": r"$\mu$", "μ": r"$\mu$", "°": r"$^\circ$", "`": "{`}", "'": "{'}", "-": "{-}", "²": r"$^2$",
-    "³": r"$^3$", "\u00a0": "~",
+    "³": r"$^3$", "\u00a0": "~", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 LONG = 30  # a longer word in running text may break after every CHUNK characters
 CHUNK = 20
-MANY = 4  # characters in a row without a glyph: of more, the first three are named and the others counted
+MANY = 6  # characters without a glyph that are named in one text; further ones are question marks
+GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "η": "eta", "θ": "theta", "κ": "kappa",
+    "λ": "lambda", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega",
+    "Γ": "Gamma", "Λ": "Lambda", "Π": "Pi", "Σ": "Sigma", "Φ": "Phi", "Ω": "Omega", "∞": "infty", "≈": "approx",
+    "≠": "neq", "∈": "in", "√": "surd", "⇒": "Rightarrow",
+}  # fmt: skip
+SPECIAL |= {char: f"$\\{name}$" for char, name in GREEK.items()}
 
 
 def escape(text: object, limit: int = 0) -> str:
     """Text that pdfLaTeX prints as it is; a character that it has no glyph for becomes its code point."""
     out: list[str] = []
-    unknown: list[str] = []
-    for char in [*plain(text, limit), ""]:
+    unknown = 0
+    for char in plain(text, limit):
         known = _known(char)
         if known is None:
-            unknown.append(f"[U+{ord(char):04X}]")
-            continue
-        if unknown:
-            many = len(unknown) > MANY
-            out += [*unknown[:3], f"[+{len(unknown) - 3}]"] if many else unknown
-            unknown = []
+            unknown += 1
+            known = f"{{[}}U+{ord(char):04X}{{]}}" if unknown <= MANY else "?"
         out.append(known)
     return "".join(out)
 

@@ -188,7 +188,7 @@ def _value(cell: Cell, column: Column) -> str:
 
 
 def _difference(cell: Cell, column: Column, macro: str) -> str:
-    """`\deltbad{-4.3}`: a difference in the macro that colours it, or does not."""
+    r"""`\deltbad{-4.3}`: a difference in the macro that colours it, or does not."""
     if cell.delta is None or not cell.delta.known:
         return ""
     kind = ("good" if good(column, cell.delta.estimate) else "bad") if cell.called else ""

@@ -9,16 +9,17 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from golden_tables import make_effects, make_hard_table, make_panels, make_table
 from page_reader import PageReader
 from synthetic_study import ARMS, write_study
 
 import reports
-from reports.contrast import Contrast
 from reports.render.console import render_console
 from reports.render.csv import render_csv, render_json
 from reports.render.html import render_html
@@ -26,7 +27,7 @@ from reports.render.latex import PREAMBLE, render_latex
 from reports.render.markdown import render_markdown
 from reports.render.numbers import number, plain
 from reports.render.tex import escape
-from reports.table import Cell, Column, Footnotes, Row, Table, common_unit, ranked
+from reports.table import Cell, Column, Footnotes, common_unit
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = [
@@ -47,67 +48,22 @@ HOSTILE = [
 ]
 
 
-def make_table() -> Table:
-    """A table with every kind of cell."""
-    columns = (
-        Column("arm", "Arm", kind="text"),
-        Column("axis.merge_rate", "merge_rate", "Axes", "axis"),
-        Column("axis.llm", "llm", "Axes", "axis"),
-        Column("cost.flops", "FLOPs (T)", "Cost", "cost", scale=1e-12, decimals=2, spread=False, hint="training"),
-        Column("score.c", "CIDEr", "Captioning", better="higher", scale=100),
-        Column("score.l", "loss", "Captioning", better="lower", decimals=3),
-        Column("gap", "gain", "Control", scale=100, signed=True, note="a"),
-    )
-    both = "seeds and examples"
-    worse = Contrast(-0.43, -0.6, -0.26, 0.08, 9, 0.0004, 3, 200, 200, both, p_adjusted=0.0008, detectable=0.31)
-    open_ = Contrast(0.002, -0.01, 0.014, 0.005, 9, 0.7, 3, 200, 200, both, p_adjusted=0.7)
-    gain = Contrast(0.39, 0.34, 0.45, 0.02, 4.0, 0.001, 3, 200, 50, both)
-    notes = Footnotes()
-    letter = notes.letter("The control was run on 50 of 200 examples & no more.")
-    void = notes.letter("No level to take: 100% void_rule #3.")
-    rows = (
-        Row("default", {
-            "arm": Cell("default"), "axis.merge_rate": Cell("true", check=True),
-            "axis.llm": Cell("unfrozen"),
-            "cost.flops": Cell(mean=5.2e12),
-            "score.c": Cell(mean=3.419, spread=0.071, seeds=((0, 3.3), (1, 3.5))),
-            "score.l": Cell(mean=0.512, spread=0.004), "gap": Cell(mean=0.39, interval=gain, called=True),
-        }, "default"),
-        Row("merge_rate=0.5 & 10% −x", {
-            "arm": Cell("merge_rate=0.5 & 10% −x"), "axis.merge_rate": Cell("false", check=False),
-            "axis.llm": Cell("unfrozen", muted=True), "cost.flops": Cell(mean=4.1e12),
-            "score.c": Cell(mean=2.989, spread=0.11, delta=worse, called=True),
-            "score.l": Cell(mean=0.514, delta=open_), "gap": Cell(absent=True),
-        }),
-        Row("adapter", {
-            "arm": Cell("adapter"), "axis.merge_rate": Cell(absent=True, notes=(void,)),
-            "axis.llm": Cell("frozen"),
-            "cost.flops": Cell(mean=3.1e12), "score.c": Cell(mean=3.5), "score.l": Cell(absent=True),
-            "gap": Cell(absent=True),
-        }),
-    )  # fmt: skip
-    assert letter == "a"
-    ranked_rows = []
-    for column in columns:
-        for row, cell in zip(rows, ranked(column, [r.cells[column.key] for r in rows]), strict=True):
-            row.cells[column.key] = cell
-    ranked_rows = rows
-    return Table("demo", "A table", "A caption, ± SD, Δ × 100.", columns, tuple(ranked_rows), notes.listed())
-
-
+TABLES = {"table": make_table, "panels": make_panels, "effects": make_effects}
 RENDERERS = {
     "tex": render_latex,
     "md": render_markdown,
     "html": render_html,
     "csv": render_csv,
+    "json": render_json,
     "txt": render_console,
 }
 
 
+@pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("suffix", RENDERERS)
-def test_golden(suffix: str) -> None:
+def test_golden(suffix: str, name: str) -> None:
     """UPDATE_GOLDEN=1 writes the files again; look at the difference before keeping it."""
-    text, path = RENDERERS[suffix](make_table()), GOLDEN / f"table.{suffix}"
+    text, path = RENDERERS[suffix](TABLES[name]()), GOLDEN / f"{name}.{suffix}"
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -122,7 +78,7 @@ def test_all_renderings_print_the_same_digits() -> None:
             assert digits in text, (render.__name__, digits)
     for render in (render_latex, render_markdown, render_html):
         assert "−60.0, −26.0" in render(table).replace("$-$", "−")
-    assert json.loads(render_json(table))["rows"][1]["cells"]["score.c"]["delta"]["estimate"] == -0.43
+    assert json.loads(render_json(table))["rows"][2]["cells"]["score.c"]["delta"]["estimate"] == -0.43
 
 
 def test_numbers_print_without_negative_zero() -> None:
@@ -197,27 +153,93 @@ def test_hostile_strings_break_no_rendering(hostile: Path) -> None:
 
 
 def test_latex_escapes_each_character() -> None:
-    assert escape("a_b & 10% #1 −× ✓") == r"a\_b \& 10\% \#1 $-$$\times$ [U+2713]"
+    assert escape("a_b & 10% #1 −× ✓") == r"a\_b \& 10\% \#1 $-$$\times$ {[}U+2713{]}"
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def compile_latex(body: str, folder: Path) -> str:
+    """The log of a document with these tables; fails where pdfLaTeX does, skips where it cannot run."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    document = (
+        "\\documentclass{article}\\usepackage[letterpaper,margin=1in]{geometry}\n"
+        "\\usepackage[T1]{fontenc}\\usepackage[utf8]{inputenc}\\usepackage{lmodern}\n"
+        f"{PREAMBLE}\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    )
+    (folder / "t.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-no-shell-escape", "-draftmode", "t.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=300)
+    log = done.stdout.decode("utf-8", "replace")
+    if "lmodern.sty' not found" in log:
+        pytest.skip("the Latin Modern fonts are not installed")
+    assert done.returncode == 0, log[-3000:]
+    assert "Overfull" not in log, log[log.index("Overfull") - 200 :][:600]
+    assert "Float too large" not in log, log[log.index("Float too large") - 200 :][:600]
+    return log
+
+
 @pytest.mark.parametrize("which", ["study", "hostile"])
 def test_latex_compiles_without_an_overfull_box(
     which: str, built: tuple[reports.ReportSummary, Path], hostile: Path, tmp_path: Path
 ) -> None:
     folder = built[1] if which == "study" else hostile
     tables = sorted(p for p in (folder / "tables").glob("*.tex") if p.name != "preamble.tex")
-    body = "\n".join(path.read_text(encoding="utf-8") for path in tables) + render_latex(make_table())
-    document = (
-        "\\documentclass{article}\\usepackage[letterpaper,margin=1in]{geometry}\n"
-        "\\usepackage[T1]{fontenc}\\usepackage[utf8]{inputenc}\\usepackage{lmodern}\n"
-        f"{PREAMBLE}\\begin{{document}}\n{body}\n\\end{{document}}\n"
-    )
-    (tmp_path / "t.tex").write_text(document, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-no-shell-escape", "-draftmode", "t.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
-    log = done.stdout.decode("utf-8", "replace")
-    if "lmodern.sty' not found" in log:
-        pytest.skip("the Latin Modern fonts are not installed")
-    assert done.returncode == 0, log[-3000:]
-    assert "Overfull" not in log, log[log.index("Overfull") - 200 :][:600]
+    compile_latex("\n".join(path.read_text(encoding="utf-8") for path in tables), tmp_path)
+
+
+def test_latex_bears_hard_names_many_arms_and_many_columns(tmp_path: Path) -> None:
+    """24 arms with names of 60 awkward characters, 40 columns, footnotes with the same: it goes on over pages."""
+    hard = render_latex(make_hard_table())
+    assert hard.count("\\begin{table*}") == hard.count("(continued)") + 1 > 2
+    assert len(set(re.findall(r"\\label{(.*?)}", hard))) == hard.count("\\label")
+    compile_latex("\n".join([hard, *(render_latex(make()) for make in TABLES.values())]), tmp_path)
+
+
+def test_latex_traps() -> None:
+    """What pdfLaTeX gets wrong without a word, each in the table that has it."""
+    text = render_latex(make_table())
+    assert "\\textbf{350.0}" in text and "\\textbf{$" not in text  # bold does not reach into math
+    assert not re.search("[−×±Δ↑↓“”–—]", text.replace("% ", ""))  # unknown to inputenc, or to the font
+    assert "r@{" not in text and "\\defaultrow default" in text  # a coloured row overpaints what spans two columns
+    assert "void\\_rule \\#3" in text and "100\\% void" in text  # footnotes are escaped too
+    columns = re.findall(r"^.* & .*\\\\$", text.split("\\midrule", 1)[1], re.MULTILINE)
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in columns} == {6}
+    for macro in set(re.findall(r"\\(cmark|xmark|pmsub|dbox|cited|defaultrow|two|delt\w*|lv\w+|same|second)\b", text)):
+        assert f"{{\\{macro}}}" in PREAMBLE, macro
+    assert "\\dbox" in render_latex(make_panels())
+
+
+def test_a_bracket_at_the_start_of_a_row_is_no_argument(tmp_path: Path) -> None:
+    table = make_effects()
+    rows = [replace(row, cells={**row.cells, "effect": Cell(text)}) for row, text in zip(table.rows, "[✓", strict=True)]
+    compile_latex(render_latex(replace(table, rows=tuple(rows), footer=("[x] a footer",))), tmp_path)
+
+
+def test_a_rule_parts_cited_rows_from_our_own() -> None:
+    lines = render_latex(make_table()).splitlines()
+    at = next(i for i, line in enumerate(lines) if "\\defaultrow" in line)
+    assert lines[at - 1] == "\\midrule" and "\\cited{Other" in lines[at - 2]
+    assert 'class="default ruled"' in render_html(make_table())
+
+
+def test_cited_numbers_are_never_bold() -> None:
+    table = make_table()
+    assert "\\cited{990.0}" in render_latex(table)
+    assert "| 990.0 |" in render_markdown(table)
+    assert json.loads(render_json(table))["rows"][0]["role"] == "cited"
+    rows = list(csv.DictReader(io.StringIO(render_csv(table))))
+    assert [row["role"] for row in rows] == ["cited", "default", "arm", "arm"]
+
+
+def test_every_number_leads_to_its_runs() -> None:
+    told = json.loads(render_json(make_table()))
+    cell = told["rows"][2]["cells"]["score.c"]["from"]
+    assert cell["seeds"] == [0, 1, 2] and cell["n_examples"] == 200
+    runs = told["provenance"]["runs"]
+    assert [runs[i]["arm"] for i in cell["runs"]] == ["merge_rate=0.5 & 10% −x"] * 3
+    assert [runs[i]["arm"] for i in cell["against"]["runs"]] == ["default"] * 3
+    assert cell["run_ids"] == [runs[i]["run_id"] for i in cell["runs"]]
+    assert "from" not in told["rows"][0]["cells"]["score.c"]  # cited: no run of ours
+    level = json.loads(render_json(make_panels()))["panels"][0]["rows"][1]["cells"]["score.c"]["from"]
+    assert {runs[i]["arm"] for i in level["runs"]} == {"adapter"}
+    first = render_latex(make_table()).split("\\begin{table*}")[0]
+    assert "study demo_study, commit 0a1b2c3d (with local changes), plan abcdef123456, 9 runs" in first
