@@ -36,7 +36,9 @@ def escape(text: object, limit: int = 0) -> str:
             out += [*unknown[:3], f"[+{len(unknown) - 3}]"] if many else unknown
             unknown = []
         out.append(known)
-    return "".join(out)
+    text = "".join(out)
+    # Behind the end of a row, a star or a bracket would be read as its option.
+    return "{}" + text if text[:1] in ("[", "*") else text
 
 
 def prose(text: object, limit: int = 600) -> str:

