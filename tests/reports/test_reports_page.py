@@ -202,9 +202,8 @@ def test_headings_are_in_order_and_every_picture_is_told_in_words(page: chromium
     assert all(b - a <= 1 for a, b in pairwise(levels))
     assert page.run("[...document.querySelectorAll('img')].every((i) => i.hasAttribute('alt'))")
     assert page.run("[...document.querySelectorAll('#detail img, .samples img')].every((i) => i.alt.length > 5)")
-    assert page.run(
-        "[...document.querySelectorAll('figure.plot svg')].every((s) => s.closest('.drawing[role=img]').ariaLabel.length > 20)"
-    )
+    drawings = "[...document.querySelectorAll('figure.plot svg')].map((s) => s.closest('.drawing[role=img]'))"
+    assert page.run(f"{drawings}.every((d) => d.ariaLabel.length > 20)")
     unnamed = "[...document.querySelectorAll('button, a, select, input')].filter((e) => !(e.textContent.trim() || "
     unnamed += "e.ariaLabel || e.closest('label')))"
     assert page.run(f"{unnamed}.map((e) => e.outerHTML.slice(0, 80))") == []
