@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -31,8 +32,7 @@ from reports.trace import origins, read_tracking, trace_data
 from reports.wording import Finding
 
 SCRIPTS = ("report.js", "trace.js", "examples.js")
-OTHER = 150_000  # bytes of the page that are no picture, table, figure, answer or script
-PAGE = 2_900_000  # bytes that a page with pictures may have; without, it has what its tables and answers need
+PAGE = 2_950_000  # bytes that a page with pictures may have; without, it has what its tables and answers need
 
 
 @dataclass(frozen=True)
@@ -64,45 +64,43 @@ def build_page(
     libraries = list(chart_scripts()) if charts else []
     runs = origins(results)
     trace, graphs = as_json(trace_data(results, tables, runs)), as_json(charts) if charts else ""
-    answers = as_json(album.examples)
-    texts = [text for own in rendered.values() for text in (own.latex, own.markdown, own.html, own.csv)]
-    texts += [trace, graphs, script, answers, *libraries, *(figure.svg for figure in figures)]
-    embedder = Embedder(PAGE - OTHER - sum(len(text.encode("utf-8", "replace")) for text in texts))
-    grid = embed_grid(grid, embedder)
-    pictures, left = embed_album(album, embedder)
     headline = results.headline
     sized = [f for f in findings if f.value]
-    return template.render(
-        study=results.frame.study,
-        strip=status_strip(results),
-        notes=[*warnings(results), *mixed_references(results)],
-        headline_name=results.display(headline).name if headline else results.frame.study.headline,
-        basis=results.effects.basis,
-        findings=[(columns_for(len(group)), group) for group in (sized, [f for f in findings if not f.value]) if group],
-        tables=list(tables),
-        rendered=rendered,
-        figures=list(figures),
-        grid=grid,
-        embed=embedder.made.__getitem__,
-        has_examples=bool(album.examples),
-        rule=album.rule + (f" {left:,} drawings had no room on the page; they lie under samples/." if left else ""),
-        data=_data(results, album, pictures),
-        runs=list_runs(results, runs),
-        untraced=any(run.run_id for run in runs) and not read_tracking(results.frame).server,
-        ledgers=list_ledgers(results),
-        trace=trace,
-        tally={s: sum(c.state == s for c in checks) for s in ("warn", "ok", "info")},
-        checks=list(checks),
-        preamble=PREAMBLE,
-        style=asset("report.css") + (asset("charts.css") if charts else ""),
-        charts=graphs,
-        has_pareto=bool(charts and charts["measures"]),
-        has_curves=bool(charts and charts["curves"]),
-        scripts=[*libraries, script],
-        script_hashes=policy_hashes([*libraries, script]),
-        plain=plain,
-        Markup=Markup,
-    )
+    facts: dict[str, Any] = {
+        "study": results.frame.study,
+        "strip": status_strip(results),
+        "notes": [*warnings(results), *mixed_references(results)],
+        "headline_name": results.display(headline).name if headline else results.frame.study.headline,
+        "basis": results.effects.basis,
+        "findings": [
+            (columns_for(len(group)), group) for group in (sized, [f for f in findings if not f.value]) if group
+        ],
+        "tables": list(tables),
+        "rendered": rendered,
+        "figures": list(figures),
+        "has_examples": bool(album.examples),
+        "runs": list_runs(results, runs),
+        "untraced": any(run.run_id for run in runs) and not read_tracking(results.frame).server,
+        "ledgers": list_ledgers(results),
+        "trace": trace,
+        "tally": {s: sum(c.state == s for c in checks) for s in ("warn", "ok", "info")},
+        "checks": list(checks),
+        "preamble": PREAMBLE,
+        "style": asset("report.css") + (asset("charts.css") if charts else ""),
+        "charts": graphs,
+        "has_pareto": bool(charts and charts["measures"]),
+        "has_curves": bool(charts and charts["curves"]),
+        "scripts": [*libraries, script],
+        "script_hashes": policy_hashes([*libraries, script]),
+        "plain": plain,
+        "Markup": Markup,
+    }
+    bare = template.render(**facts, grid=None, embed=None, rule=album.rule, data=_data(results, album, {}))
+    room = PAGE - len(bare.encode("utf-8", "replace"))
+    grid, embed, room = embed_grid(grid, Embedder(room))
+    pictures, left = embed_album(album, Embedder(room))
+    rule = album.rule + (f" {left:,} drawings had no room on the page; they lie under samples/." if left else "")
+    return template.render(**facts, grid=grid, embed=embed, rule=rule, data=_data(results, album, pictures))
 
 
 def _data(results: Results, album: Album, pictures: dict[str, str]) -> str:

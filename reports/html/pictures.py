@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from reports.figures.samples import Grid
 SMALL = 6_000  # bytes: a PNG up to this size is embedded as it is
 SIDE = 192  # pixels: larger pictures are made this large
 QUALITY = 80
+ELEMENT = 300  # bytes of what stands around a picture of the grid
 
 
 class Embedder:
@@ -26,13 +28,6 @@ class Embedder:
     def __init__(self, room: int) -> None:
         self.room = room
         self.made: dict[Path, str] = {}
-
-    def embed(self, path: Path) -> str:
-        """The picture as a data URI."""
-        if path not in self.made:
-            self.made[path] = _encode(path)
-            self.room -= len(self.made[path])
-        return self.made[path]
 
     def embed_all(self, paths: list[Path]) -> bool:
         """Embed these together, or none of them where there is no room for all; whether they are embedded."""
@@ -59,12 +54,11 @@ def _encode(path: Path) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def embed_grid(grid: Grid | None, embedder: Embedder) -> Grid | None:
-    """The grid where there is room for all of its pictures, else None."""
-    if grid is None:
-        return None
-    paths = [pictures[e] for _, pictures in grid.lines() for e in grid.examples if e in pictures]
-    return grid if embedder.embed_all(paths) else None
+def embed_grid(grid: Grid | None, embedder: Embedder) -> tuple[Grid | None, Callable[[Path], str], int]:
+    """(the grid where there is room for all of its pictures, what gives their data, the room that is left)."""
+    paths = [pictures[e] for _, pictures in grid.lines() for e in grid.examples if e in pictures] if grid else []
+    fits = embedder.embed_all(paths)
+    return grid if fits else None, embedder.made.__getitem__, embedder.room - ELEMENT * len(paths) * fits
 
 
 def embed_album(album: Album, embedder: Embedder) -> tuple[dict[str, str], int]:
