@@ -65,16 +65,14 @@ def build_page(
     runs = origins(results)
     trace, graphs = as_json(trace_data(results, tables, runs)), as_json(charts) if charts else ""
     headline = results.headline
-    sized = [f for f in findings if f.value]
+    groups = ([f for f in findings if f.value], [f for f in findings if not f.value])
     facts: dict[str, Any] = {
         "study": results.frame.study,
         "strip": status_strip(results),
         "notes": [*warnings(results), *mixed_references(results)],
         "headline_name": results.display(headline).name if headline else results.frame.study.headline,
         "basis": results.effects.basis,
-        "findings": [
-            (columns_for(len(group)), group) for group in (sized, [f for f in findings if not f.value]) if group
-        ],
+        "findings": [(columns_for(len(group)), group) for group in groups if group],
         "tables": list(tables),
         "rendered": rendered,
         "figures": list(figures),

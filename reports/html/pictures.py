@@ -12,9 +12,9 @@ from typing import Any
 from reports.examples import Album
 from reports.figures.samples import Grid
 
-SMALL = 6_000  # bytes: a PNG up to this size is embedded as it is
+SMALL = 1_000  # bytes: a PNG up to this size is embedded as it is; a larger one would be four times its WebP
 SIDE = 192  # pixels: larger pictures are made this large
-QUALITY = 80
+QUALITY = 85
 ELEMENT = 300  # bytes of what stands around a picture of the grid
 
 
