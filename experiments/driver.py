@@ -178,7 +178,7 @@ def finish(launch: Launch) -> bool:
     return built
 
 
-def show_report(plan: Plan, folder: Path, out: Path | None = None) -> bool:
+def show_report(plan: Plan, folder: Path, out: Path | None = None, images: bool | None = None) -> bool:
     """Build the report of a collected study folder and print its table, what it found and where it lies."""
     if not any((folder / "records").glob("*.parquet")):
         print(f"no run of {plan.study.name} has records yet, so there is no report; what is there is in {folder}")
@@ -186,7 +186,7 @@ def show_report(plan: Plan, folder: Path, out: Path | None = None) -> bool:
     try:
         import reports
 
-        summary = reports.build(folder) if out is None else reports.build(folder, out)
+        summary = reports.build(folder, out, images=images)
     except Exception as error:
         (folder / "report-error.txt").write_text(traceback.format_exc(), encoding="utf-8")
         command = shlex.join(["lavit", "report", *plan.overrides])

@@ -173,7 +173,7 @@ def _statistics(results: Results) -> Check:
         "Differences are paired by example, blocked by seed and clustered by image; seeds and examples both count "
         "as samples; seed variance pooled over arms; Satterthwaite degrees of freedom; 95 % intervals are "
         "unadjusted.",
-        f"Declared family: {', '.join(study.family) or 'none'}; Holm within each benchmark. Main effects are a "
+        f"Declared family: {'; '.join(study.family) or 'none'}. Holm within each benchmark. Main effects are a "
         "second family. Parts, slices and further splits are exploratory (Benjamini-Hochberg).",
     ]
     return Check(

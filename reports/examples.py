@@ -49,16 +49,23 @@ class Album:
     names: dict[Path, str] = field(default_factory=dict)
 
 
-def choose_examples(results: Results) -> Album:
-    """Choose by rule: from each benchmark some by disagreement and as many at random (fixed seed)."""
+def choose_examples(results: Results, images: bool | None = None) -> Album:
+    """Choose by rule: from each benchmark some by disagreement and as many at random (fixed seed).
+
+    Args:
+        results: the study's.
+        images: with pictures or without; None leaves out those of datasets, whose licence is their own.
+    """
     album = Album([], [], {}, "", _shown_arms(results))
-    images = _evaluated_pictures(results.frame)
+    pictures = _evaluated_pictures(results.frame)
+    licensed = of_datasets(pictures)
     measures = [m for m in results.outcomes if results.scores.cube(m) is not None]
     several = {m.benchmark for m in measures if sum(o.benchmark == m.benchmark for o in measures) > 1}
     each = max(2, min(PER_BENCHMARK, MOST // max(2 * len(measures), 1)))
     for measure in measures:
         name = measure.label if measure.benchmark in several else measure.benchmark
-        _choose(results, measure, name, each, images, album)
+        shown = bool(images) or (images is None and measure.benchmark not in licensed)
+        _choose(results, measure, name, each, pictures if shown else None, album)
     album.rule = (
         f"From each benchmark the {each} examples on which the arms' scores (mean over seeds) lie furthest apart, "
         f"and {each} drawn at random with a fixed seed from the rest"
@@ -68,6 +75,9 @@ def choose_examples(results: Results) -> Album:
         for c in album.choices
     )
     album.rule += f": {counts}. All are in records/*.parquet." if counts else "."
+    if images is None and (without := [m.benchmark for m in measures if m.benchmark in licensed]):
+        album.rule += f" Pictures of {', '.join(dict.fromkeys(without))} are a dataset's and are not on the page"
+        album.rule += " (`lavit report --images` embeds them)."
     if len(album.arms) < len(results.frame.arms):
         album.rule += f" Of {len(results.frame.arms)} arms, {len(album.arms)} are shown: the default and those whose "
         album.rule += "headline lies furthest from its."
@@ -97,9 +107,19 @@ def _evaluated_pictures(frame: Frame) -> dict[str, Path]:
     return {p.stem: p for p in sorted(folder.glob("*")) if p.suffix in PICTURES} if folder.is_dir() else {}
 
 
-def _choose(results: Results, measure: Measure, name: str, each: int, images: dict[str, Path], album: Album) -> None:
-    """Add a measure's examples; `name` is its benchmark's, with the metric where the benchmark has several."""
-    frame = results.frame
+def of_datasets(pictures: dict[str, Path]) -> set[str]:
+    """The benchmarks with pictures of their own, which lie as `BENCHMARK--IMAGE`: a dataset's, not the corpus's."""
+    return {stem.split("--")[0] for stem in pictures if "--" in stem}
+
+
+def _choose(
+    results: Results, measure: Measure, name: str, each: int, pictures: dict[str, Path] | None, album: Album
+) -> None:
+    """Add a measure's examples, with `pictures` where any may be shown.
+
+    `name` is its benchmark's, with the metric where the benchmark has several.
+    """
+    frame, images = results.frame, dict(pictures or {})
     rows = frame.records
     rows = rows[
         (rows["benchmark"] == measure.benchmark)
@@ -108,7 +128,7 @@ def _choose(results: Results, measure: Measure, name: str, each: int, images: di
         & (rows["metric"] == measure.name)
     ]
     drawn = {}
-    for arm in album.arms:
+    for arm in album.arms if pictures is not None else []:
         for seed in frame.done(arm)[:MOST_SEEDS]:
             own, truth = find_pictures(frame, arm, seed, measure.benchmark)
             drawn[(arm, seed)] = own

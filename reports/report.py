@@ -45,6 +45,8 @@ FIGURES = (
 )
 """In the order of the page; each returns None where a study has nothing for it to show."""
 
+PICTURED = ("kept",)  # figures made of evaluated images
+
 
 @dataclass(frozen=True)
 class ReportSummary:
@@ -63,7 +65,9 @@ class ReportSummary:
     findings: list[str]
 
 
-def build(study_dir: Path | str, out_dir: Path | str | None = None, tables: Path | None = None) -> ReportSummary:
+def build(
+    study_dir: Path | str, out_dir: Path | str | None = None, tables: Path | None = None, images: bool | None = None
+) -> ReportSummary:
     """Read a study's folder and write report.html, report.json, tables/ and figures/.
 
     The same inputs give the same bytes.
@@ -72,6 +76,7 @@ def build(study_dir: Path | str, out_dir: Path | str | None = None, tables: Path
         study_dir: a folder with `study.yaml` and `records/*.parquet`, and what else `lavit run` leaves there.
         out_dir: where to write; by default the study's folder.
         tables: folder of table declarations; by default the project's `conf/table`.
+        images: pictures on the page or none; None leaves out those of datasets, whose licence is their own.
 
     Raises:
         LavitError: the folder cannot be read as a study, see `reports.frame.load`.
@@ -87,7 +92,9 @@ def build(study_dir: Path | str, out_dir: Path | str | None = None, tables: Path
         draw_samples(grid, out / "figures")
     findings = find(results)
     checks = audit(results)
-    page = build_page(results, made, rendered, figures, grid, choose_examples(results), findings, checks)
+    album = choose_examples(results, images)
+    shown = [figure for figure in figures if images is not False or figure.name not in PICTURED]
+    page = build_page(results, made, rendered, shown, grid if images is not False else None, album, findings, checks)
     html = out / "report.html"
     html.write_text(page, encoding="utf-8")
     document = make_document(results, findings, made)

@@ -33,6 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--check", metavar="FILE.tex", nargs="+", help="make the tables in these files again; exit 1 where one differs"
     )
     parser.add_argument("--out", metavar="DIR", help="where to write it; by default into the study's folder")
+    parser.add_argument(
+        "--images",
+        action=argparse.BooleanOptionalAction,
+        help="all pictures on the page, or none; by default all but those of datasets, whose licence is their own",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -41,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
         return _check(arguments)
     out = Path(arguments.out) if arguments.out else None
     if arguments.records:
-        return _from_records(Path(arguments.records), out or Path(arguments.records), arguments.overrides)
+        return _from_records(Path(arguments.records), out or Path(arguments.records), arguments)
     if arguments.from_mlflow:
         return _from_mlflow(arguments, out)
     from experiments.cli.studies import planned
@@ -51,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     plan = planned(arguments, count=False)
     folder, fetched = study_results(plan)
-    built = show_report(plan, folder, out)
+    built = show_report(plan, folder, out, arguments.images)
     if built and out is None and not fetched:
         report_or_say(plan)
     return 0 if built else 1
@@ -74,22 +79,22 @@ def _from_mlflow(arguments: argparse.Namespace, out: Path | None) -> int:
     runs = Path(config["runs"]).absolute()
     found = fetch(name, runs, configured_uri(config.get("tracking"), runs))
     tell(found)
-    tell_report(build(found.folder, out))
+    tell_report(build(found.folder, out, images=arguments.images))
     return 0
 
 
-def _from_records(records: Path, out: Path, overrides: list[str]) -> int:
+def _from_records(records: Path, out: Path, arguments: argparse.Namespace) -> int:
     """Report on a folder of records, wherever they were made."""
     from experiments.driver import tell_report
     from experiments.errors import LavitError
     from reports import build
 
-    if overrides:
+    if arguments.overrides:
         raise LavitError(
-            f"--records takes its study from {records / 'study.yaml'}: '{overrides[0]}' would change nothing",
+            f"--records takes its study from {records / 'study.yaml'}: '{arguments.overrides[0]}' would change nothing",
             "leave it out, or report on a study of this project without --records",
         )
-    tell_report(build(records, out))
+    tell_report(build(records, out, images=arguments.images))
     return 0
 
 

@@ -40,7 +40,9 @@ def escape(text: object, limit: int = 0) -> str:
             unknown += 1
             known = f"{{[}}U+{ord(char):04X}{{]}}" if unknown <= MANY else "?"
         out.append(known)
-    return "".join(out)
+    text = "".join(out)
+    # Behind the end of a row, a star or a bracket would be read as its option.
+    return "{}" + text if text[:1] in ("[", "*") else text
 
 
 def prose(text: object, limit: int = 600) -> str:

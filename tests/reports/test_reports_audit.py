@@ -150,6 +150,7 @@ def one_arm_in_all(folder: Path) -> None:
     document = yaml.safe_load((folder / "study.yaml").read_text())
     document["arms"] = {"default": document["arms"]["default"]}
     (folder / "study.yaml").write_text(yaml.safe_dump(document))
+    (folder / "curves.parquet").unlink()
     rewrite(folder, lambda body: body.update(runs=[run for run in body["runs"] if run["arm"] == "default"]))
 
 
