@@ -13,6 +13,7 @@ import numpy as np
 from reports.contrast import LEVEL, contrast
 from reports.measure import Cube
 from reports.spread import Spread
+from reports.verdicts import holm
 
 Weights = Mapping[str, float]
 
@@ -26,8 +27,6 @@ def best_group(cube: Cube, rows: Sequence[Weights], lower: bool, spread: Spread)
         lower: whether less is better.
         spread: which arms' seeds vary unlike the others'.
     """
-    from statsmodels.stats.multitest import multipletests
-
     means = [_mean(cube, weights) for weights in rows]
     if not np.isfinite(means).any():
         return set()
@@ -44,7 +43,7 @@ def best_group(cube: Cube, rows: Sequence[Weights], lower: bool, spread: Spread)
             p_values.append(found.p)
     if not places:
         return set()
-    adjusted = multipletests(p_values, method="holm")[1]
+    adjusted = holm(np.array(p_values))
     return {best} | {place for place, p in zip(places, adjusted, strict=True) if p >= 1 - LEVEL}
 
 

@@ -54,6 +54,7 @@ class Frame:
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
+    made_curves: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)  # see reports.budget
 
     @property
     def arms(self) -> list[str]:
@@ -68,6 +69,10 @@ class Frame:
     @property
     def seeds(self) -> list[int]:
         """Every seed that was planned or found."""
+        return list(self._seeds)
+
+    @cached_property
+    def _seeds(self) -> list[int]:
         return sorted(set(self.study.seeds) | {int(s) for s in self.runs["seed"]})
 
     def done(self, arm: str) -> list[int]:
