@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from reports.trace import origins, read_tracking, trace_data
 from reports.wording import Finding
 
 SCRIPTS = ("report.js", "trace.js", "examples.js")
-BUDGET = 2_000_000  # bytes of pictures in a page
+MOST = 2_900_000  # bytes of a page: pictures of examples take what the rest leaves
+LEAST = 250_000  # bytes of pictures, however long the rest is
 SMALL = 6_000  # a PNG up to this size is embedded as it is
 
 
@@ -69,7 +71,8 @@ def build_page(
     runs = origins(results)
     headline = results.headline
     sized = [f for f in findings if f.value]
-    return template.render(
+    fill = partial(
+        template.render,
         study=results.frame.study,
         strip=_strip(results),
         notes=[*warnings(results), *mixed_references(results)],
@@ -80,10 +83,8 @@ def build_page(
         rendered=rendered,
         figures=list(figures),
         grid=grid,
-        embed=embedder.embed,
         has_examples=bool(album.examples),
         rule=album.rule,
-        data=_data(results, album, embedder),
         runs=list_runs(results, runs),
         untraced=any(run.run_id for run in runs) and not read_tracking(results.frame).server,
         ledgers=list_ledgers(results),
@@ -100,6 +101,13 @@ def build_page(
         plain=plain,
         Markup=Markup,
     )
+    rest = len(fill(data=_data(results, album, {}), embed=lambda path: "").encode())
+    for _, drawn in grid.lines() if grid is not None else ():
+        for example in grid.examples if grid is not None else ():
+            if example in drawn:
+                embedder.embed(drawn[example])
+    pictures = _pictures(album, embedder, max(LEAST, MOST - rest))
+    return fill(data=_data(results, album, pictures), embed=embedder.embed)
 
 
 class Embedder:
@@ -133,27 +141,33 @@ class Embedder:
         return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _data(results: Results, album: Album, embedder: Embedder) -> str:
-    """The examples for the browser, as JSON that cannot close its own element."""
-    pictures: dict[str, str] = {}
+def _pictures(album: Album, embedder: Embedder, room: int) -> dict[str, str]:
+    """The examples' pictures in their order, until those of the page fill the room."""
+    found: dict[str, str] = {}
     for example in album.examples:
         keys = [example["image"]] if example["image"] else []
         keys += [chip["i"] for chips in example["arms"] for chip in chips if "i" in chip]
         for key in keys:
-            if key not in pictures and embedder.size < BUDGET:
-                pictures[key] = embedder.embed(album.pictures[key])
+            if key not in found and embedder.size < room:
+                found[key] = embedder.embed(album.pictures[key])
+    return found
+
+
+def _data(results: Results, album: Album, pictures: Mapping[str, str]) -> str:
+    """The examples for the browser, as JSON that cannot close its own element."""
+    examples = []
     for example in album.examples:
-        if example["image"] not in pictures:
-            example["image"] = None
-        for chips in example["arms"]:
-            for chip in chips:
-                if chip.get("i") not in pictures:
-                    chip.pop("i", None)
+        arms = [
+            [{k: v for k, v in chip.items() if k != "i" or v in pictures} for chip in chips]
+            for chips in example["arms"]
+        ]
+        image = example["image"] if example["image"] in pictures else None
+        examples.append({**example, "image": image, "arms": arms})
     document = {
         "arms": [plain(arm, 80) for arm in album.arms],
         "seeds": results.frame.seeds,
-        "pictures": pictures,
-        "examples": album.examples,
+        "pictures": dict(pictures),
+        "examples": examples,
     }
     return as_json(document)
 
