@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 
 from experiments.errors import LavitError, did_you_mean
 from experiments.nesting import Levels, active_levels, cells, count_cells
+from experiments.slugs import marked, slugify
 from experiments.study import NamedArm, Study
 from experiments.voids import Void, find_void
 
@@ -87,13 +86,6 @@ def arm_name(study: Study, levels: Mapping[str, str]) -> str:
     """The difference from the default, in the order of the axes: `regime=adapter, llm=frozen`."""
     differing = [f"{a}={levels[a]}" for a in study.axes if a in levels and levels[a] != study.default[a]]
     return ", ".join(differing) or study.default_arm
-
-
-def slugify(name: str) -> str:
-    """A name as a file name of at most 80 characters: `regime=adapter, llm=frozen` ->
-    `regime-adapter_llm-frozen`."""
-    text = re.sub(r"[^A-Za-z0-9_.-]+", "-", name.replace(", ", "_")).strip("-.") or "arm"
-    return text if len(text) <= 80 else f"{text[:71]}-{_digest(name)}"
 
 
 def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
@@ -265,13 +257,9 @@ def _with_unique_slugs(arms: Iterable[Arm]) -> tuple[Arm, ...]:
     for arm in arms:
         slug = arm.slug
         if seen.setdefault(slug.lower(), arm.name) != arm.name:
-            slug = f"{slug[:71]}-{_digest(arm.name)}"
+            slug = marked(slug, arm.name)
         out.append(replace(arm, slug=slug))
     return tuple(out)
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 def _build(name: str, study: Study) -> Design:

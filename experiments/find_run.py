@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.design import slugify
 from experiments.errors import LavitError
+from experiments.slugs import slugify
 from experiments.store import DONE, read_json
 
 STAGES = ("evaluate", "cooldown")  # either leads to all the stages of an arm; the first says which pixel decoder is its

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from experiments.collect import record_name, slug, study_folder
-from experiments.design import slugify
 from experiments.driver import failure_text, run_jobs
 from experiments.errors import LavitError
 from experiments.plan import Plan, Run, single_arm_plan
+from experiments.slugs import slugify
 from experiments.stages import EVALUATE
 from experiments.store import Store, read_json, write_atomic
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.design import slugify
 from experiments.errors import LavitError, did_you_mean
+from experiments.slugs import slugify
 from reports.commits import mixed_commits
 from reports.fingerprints import Fingerprints, read_fingerprints
 from reports.records import read_records

@@ -18,7 +18,7 @@ import pytest
 from page_reader import PageReader
 
 import reports
-from experiments.design import slugify
+from experiments.slugs import slugify
 from reports import report
 from reports.figures.samples import find_pictures
 from reports.frame import load

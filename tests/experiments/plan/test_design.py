@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from experiments.axes import Axis
-from experiments.design import crossed, expand, matched_pairs, slugify
+from experiments.design import crossed, expand, matched_pairs
 from experiments.errors import LavitError
+from experiments.slugs import slugify
 from experiments.study import NamedArm, Study
 from experiments.voids import Void, find_void
 
