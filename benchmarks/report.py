@@ -49,8 +49,10 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 usage = resource.getrusage(resource.RUSAGE_SELF)
 print(json.dumps({"cpu": usage.ru_utime + usage.ru_stime, "peak_mib": peak, "parts": parts}))
 """
-PARTS = ("load", "analyse", "build_tables", "_render", "_write_tables", "choose_samples", "draw_samples", "find")
-PARTS += ("audit", "choose_examples", "build_page", "make_document", "warnings", "render_console")
+PARTS = (
+    *("load", "analyse", "build_tables", "_render", "_write_tables", "choose_samples", "draw_samples", "find"),
+    *("audit", "choose_examples", "build_page", "make_document", "warnings", "render_console"),
+)
 
 
 def measure(

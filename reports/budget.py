@@ -51,7 +51,13 @@ def average(per_seed: dict[int, float]) -> float:
 
 
 def curve(frame: Frame, name: str) -> pd.DataFrame:
-    """One curve of every run; `flops` and `step` count on where a later stage starts again from 0."""
+    """One curve of every run, made once; `flops` and `step` count on where a later stage starts again from 0."""
+    if name not in frame.made_curves:
+        frame.made_curves[name] = _curve(frame, name)
+    return frame.made_curves[name]
+
+
+def _curve(frame: Frame, name: str) -> pd.DataFrame:
     rows = frame.curves[frame.curves["name"] == name].dropna(subset=["value"])
     parts: list[pd.DataFrame] = []
     for _, run in rows.groupby(["arm", "seed"], sort=False):

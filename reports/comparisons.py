@@ -17,22 +17,22 @@ def matched_pairs(study: Study, axis: str, level: str) -> list[tuple[str, str]]:
     """Pairs (arm at `level`, arm at the axis's first level) that differ on this axis only; an arm that overrides
     more than its levels is in none."""
     first = study.axes[axis][0]
-    pairs = []
     arms = [arm for arm in study.arms if arm not in study.also]
+    partners: dict[tuple[str, ...], str] = {}
     for arm in arms:
-        if study.arms[arm].get(axis) != level or study.level(arm, axis) is None:
-            continue
-        for other in arms:
-            if study.level(other, axis) == first and _same_elsewhere(study, arm, other, axis):
-                pairs.append((arm, other))
-                break
-    return pairs
+        if study.level(arm, axis) == first:
+            partners.setdefault(_elsewhere(study, arm, axis), arm)
+    found = []
+    for arm in arms:
+        if study.arms[arm].get(axis) == level and study.level(arm, axis) is not None:
+            partner = partners.get(_elsewhere(study, arm, axis))
+            found += [(arm, partner)] if partner is not None else []
+    return found
 
 
-def _same_elsewhere(study: Study, arm: str, other: str, axis: str) -> bool:
-    """Equal on every other axis; one that one of the two has no level of counts at its reference level."""
-    others = [(study.arms[arm].get(a), study.arms[other].get(a), study.reference(a)) for a in study.axes if a != axis]
-    return all((mine or start) == (theirs or start) for mine, theirs, start in others)
+def _elsewhere(study: Study, arm: str, axis: str) -> tuple[str, ...]:
+    """An arm's levels on every other axis; one that it has no level of counts at its reference level."""
+    return tuple(study.arms[arm].get(a) or study.reference(a) for a in study.axes if a != axis)
 
 
 def arm_effects(study: Study, measure: Measure, cube: Cube, spread: Spread) -> list[Effect]:

@@ -6,10 +6,12 @@ models* differ, not that the arms do. So it stands beside the contrast, which co
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from reports.cube import Cube
 
@@ -33,6 +35,7 @@ class Discordance:
     mid_p: float
 
 
+@lru_cache(maxsize=65536)
 def mcnemar(wins: int, losses: int) -> tuple[float, float]:
     """(exact p, mid-p) of McNemar's test, two-sided.
 
@@ -43,9 +46,11 @@ def mcnemar(wins: int, losses: int) -> tuple[float, float]:
     trials = wins + losses
     if trials == 0:
         return 1.0, 1.0
-    exact = float(stats.binomtest(wins, trials, 0.5).pvalue)
-    half = float(stats.binom.pmf(wins, trials, 0.5))
-    return exact, 1.0 if wins == losses else exact - half
+    if wins == losses:
+        return 1.0, 1.0
+    exact = min(1.0, 2 * float(special.bdtr(min(wins, losses), trials, 0.5)))
+    logarithm = special.gammaln(trials + 1) - special.gammaln(wins + 1) - special.gammaln(losses + 1)
+    return exact, exact - math.exp(logarithm - trials * math.log(2))
 
 
 def discordances(cube: Cube, arm: str, against: str) -> list[Discordance]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from reports.contrast import Contrast
 from reports.cube import Measure
@@ -62,7 +63,12 @@ class Effects:
 
     def arm(self, measure: Measure, arm: str) -> Effect | None:
         """The comparison of an arm with the default."""
-        return next((e for e in self.effects if e.kind == "arm" and e.measure == measure and e.subject == arm), None)
+        return self._arms.get((measure, arm))
+
+    @cached_property
+    def _arms(self) -> dict[tuple[Measure, str], Effect]:
+        """By measure and arm; reversed, for of two the first counts."""
+        return {(e.measure, e.subject): e for e in reversed(self.effects) if e.kind == "arm"}
 
     def main(self, measure: Measure) -> list[Effect]:
         """The main effects on a measure, in the order of the axes."""

@@ -54,6 +54,7 @@ class Frame:
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
+    made_curves: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)  # see reports.budget
 
     @property
     def arms(self) -> list[str]:
@@ -68,6 +69,10 @@ class Frame:
     @property
     def seeds(self) -> list[int]:
         """Every seed that was planned or found."""
+        return list(self._seeds)
+
+    @cached_property
+    def _seeds(self) -> list[int]:
         return sorted(set(self.study.seeds) | {int(s) for s in self.runs["seed"]})
 
     def done(self, arm: str) -> list[int]:
@@ -97,7 +102,7 @@ def load(folder: Path | str, one_rule: bool = True) -> Frame:
     header = _read_json(folder / "runs.json")
     entries = header.pop("runs", [])
     runs, metrics, ledgers = _tabulate_runs(entries, study, set(files), folder / "runs.json")
-    curves = _read_curves(folder / "curves.parquet")
+    curves, strange = _read_curves(folder / "curves.parquet", {(r.arm, int(r.seed)) for r in runs.itertuples()})
     frame = Frame(study, records, runs, metrics, ledgers, curves, header, folder, files)
     frame.slugs = {arm: _slug(arm, seed, path) for (arm, seed), path in files.items()}
     for entry in entries:
@@ -105,7 +110,7 @@ def load(folder: Path | str, one_rule: bool = True) -> Frame:
     frame.fingerprints = read_fingerprints(header, entries, study.default)
     if one_rule:
         frame.fingerprints.check(records)
-    frame.notes = [*_describe_gaps(frame), *frame.fingerprints.environments(), *mixed_commits(runs)]
+    frame.notes = [*_describe_gaps(frame), *strange, *frame.fingerprints.environments(), *mixed_commits(runs)]
     return frame
 
 
@@ -182,15 +187,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
 
 
-def _read_curves(path: Path) -> pd.DataFrame:
+def _read_curves(path: Path, known: set[tuple[str, int]]) -> tuple[pd.DataFrame, list[str]]:
+    """(the curves of the study's runs, in a sentence what others there are)."""
     columns = ["arm", "seed", "stage", "step", "flops", "name", "value"]
     if not path.is_file():
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=columns), []
     curves = pd.read_parquet(path)
     missing = [c for c in columns if c not in curves.columns]
     if missing:
         raise LavitError(f"{path} lacks the columns {', '.join(missing)}", f"curves need: {', '.join(columns)}")
-    return curves[columns]
+    curves = curves[columns].astype({"arm": str})
+    own = np.fromiter((run in known for run in zip(curves["arm"], curves["seed"], strict=True)), bool, len(curves))
+    if own.all():
+        return curves, []
+    others = len(curves[~own].drop_duplicates(["arm", "seed"]))
+    return curves[own], [f"{path.name} holds curves of {others} run(s) that this study has not; they are left out."]
 
 
 def _describe_gaps(frame: Frame) -> list[str]:

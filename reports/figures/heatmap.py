@@ -14,6 +14,7 @@ from reports.render.numbers import MINUS
 from reports.results import Results
 
 NAME = "heatmap"
+MOST = 24  # rows that can be read on a page
 CLIP = 6.0  # standard errors at which a cell has its full colour
 
 
@@ -45,6 +46,11 @@ def draw_heatmap(results: Results, folder: Path) -> Figure | None:
             texts[row, column] = f"{text}{' •' if called else ''}"
             told = {"in_standard_errors": shade[row, column], "p_adjusted": c.p_adjusted, "verdict": effect.verdict}
             data.append({"arm": arm, "benchmark": names[column], "estimate": c.estimate, **told})
+    table, every = pd.DataFrame(data), len(arms)
+    if every > MOST:
+        furthest = np.argsort(-np.nanmax(np.abs(shade), axis=1), kind="stable")[:MOST]
+        kept = sorted(int(row) for row in furthest)
+        arms, shade, texts = [arms[row] for row in kept], shade[kept], texts[kept]
     with drawing(NAME) as pyplot:
         import seaborn
         from matplotlib.colors import LinearSegmentedColormap
@@ -67,13 +73,16 @@ def draw_heatmap(results: Results, folder: Path) -> Figure | None:
         axis.set_yticklabels([rows[arm] for arm in arms], rotation=0, fontsize=8 if line > 0.2 else SMALL)
         axis.set_xticklabels([heads[name] for name in names], rotation=20, ha="right", rotation_mode="anchor")
         axis.tick_params(length=0)
-        table = pd.DataFrame(data)
         svg = save(figure, NAME, folder, table)
     caption = (
         "Each arm's difference to the default, in the units of Table 1; colour: the same in its own standard errors "
         f"(orange worse, blue better, full colour at {CLIP:.0f}); a dot: called after Holm; a dash: not measured."
     )
-    alt = "; ".join(f"{d['arm']} on {d['benchmark']}: {d['verdict']}" for d in data)
+    if every > MOST:
+        caption += (
+            f" The {MOST} of {every} arms that lie furthest from the default on any benchmark; all are in the CSV."
+        )
+    alt = "; ".join(f"{d['arm']} on {d['benchmark']}: {d['verdict']}" for d in data if d["arm"] in arms)
     return Figure(NAME, "Differences to the default", caption, alt, svg, table)
 
 

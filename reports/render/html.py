@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
 
@@ -16,7 +17,7 @@ WIDEST = 12  # characters that the style sheet has a class for
 
 def render_html(table: Table) -> str:
     """A `<figure>` with the table, its caption and its footnotes; styled by the page, readable without."""
-    return _template().render(table=table, **_helpers())
+    return _template().render(table=table, **_helpers(), widths=_remembered(_widths))
 
 
 @lru_cache(maxsize=1)
@@ -37,7 +38,6 @@ def _helpers() -> dict[str, object]:
         "sort_value": _sort_value,
         "arrow": lambda column: {"higher": "↑", "lower": "↓"}.get(column.better or "", ""),
         "Markup": Markup,
-        "widths": _widths,
     }
 
 
@@ -47,6 +47,19 @@ def _widths(table: Table, column: Column) -> tuple[int, int]:
     values = [len(number(column, cell.mean, column.signed)) for cell in cells if cell.mean is not None]
     spreads = [1 + len(number(column, c.spread)) for c in cells if c.spread is not None and column.spread]
     return min(max(values, default=0), WIDEST), min(max(spreads, default=0), WIDEST)
+
+
+def _remembered(widths: Callable[[Table, Column], tuple[int, int]]) -> Callable[[Table, Column], tuple[int, int]]:
+    """The template asks in every cell; a column is looked through once."""
+    made: dict[tuple[int, str], tuple[Table, tuple[int, int]]] = {}
+
+    def ask(table: Table, column: Column) -> tuple[int, int]:
+        key = (id(table), column.key)
+        if key not in made or made[key][0] is not table:
+            made[key] = (table, widths(table, column))
+        return made[key][1]
+
+    return ask
 
 
 def _sort_value(column: Column, cell: Cell) -> str:
