@@ -2,6 +2,9 @@
 
 The table comes from STUDY_FOLDER/tables/main.md (default: runs/quickstart), the figures from figures/*.svg in
 it; they go to docs/pictures/, and the README shows one. Only what stands between the markers is replaced.
+
+With `--report` the study's whole page and the pictures that the README links go to docs/STUDY/ instead:
+`python docs/refresh_readme.py --report runs/lavit_paper`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SHOWN = "forest"  # the figure in the README
+KEPT = ("report.html", "tables/main.md", "figures/forest.svg", "figures/marginal.svg", "figures/kept.png")
 
 
 def replace(text: str, marker: str, content: str) -> str:
@@ -47,8 +51,20 @@ def refresh(study: Path, root: Path = ROOT) -> list[Path]:
     return [readme, *written]
 
 
+def keep_report(study: Path, root: Path = ROOT) -> list[Path]:
+    """Copy the page of the finished `study` folder and what the README links of it to `root`/docs/STUDY/."""
+    missing = [study / name for name in KEPT if not (study / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{missing[0]} is not there: run `lavit run study={study.name}` first")
+    folder = root / "docs" / study.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copy(study / name, folder / Path(name).name)) for name in KEPT]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", nargs="?", type=Path, default=ROOT / "runs" / "quickstart")
-    for path in refresh(parser.parse_args().study):
+    parser.add_argument("--report", action="store_true", help="keep the study's page under docs/ instead")
+    arguments = parser.parse_args()
+    for path in (keep_report if arguments.report else refresh)(arguments.study):
         print(path)

@@ -55,6 +55,22 @@ class Cube:
         """Mean over examples of each run; NaN where there is no run."""
         return self.values_ASC.mean(axis=2)
 
+    @cached_property
+    def originals(self) -> np.ndarray:
+        """For each arm the place of the first arm with the very same scores.
+
+        Arms that share a stage share the runs that are measured after it: copies, and no further evidence.
+        """
+        found = np.arange(len(self.arms))
+        seen: dict[bytes, list[int]] = {}
+        for i, means_S in enumerate(self.means_AS):
+            alike = seen.setdefault(means_S.tobytes(), [])
+            same = (j for j in alike if np.array_equal(self.values_ASC[i], self.values_ASC[j], equal_nan=True))
+            found[i] = next(same, i)
+            if found[i] == i:
+                alike.append(i)
+        return found
+
     @property
     def clusters(self) -> int:
         """Number of independent clusters of examples."""

@@ -32,6 +32,6 @@ def absence_check(results: Results) -> Check | None:
         return None
     arms = len([arm for arm in results.frame.arms if results.frame.done(arm)])
     items = tuple(
-        f"{name}; {'every arm' if len(own) == arms else '; '.join(own)}: {why}" for (name, why), own in where.items()
+        f"{name}, {'every arm' if len(own) == arms else '; '.join(own)}: {why}" for (name, why), own in where.items()
     )
     return Check("Absent scores", "info", f"{len(items)} without a value, each with its reason", items)

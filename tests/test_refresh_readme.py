@@ -59,3 +59,14 @@ def test_an_unfinished_study_and_a_readme_without_markers_are_refused(script, ch
     (checkout / "README.md").write_text("# nothing\n", encoding="utf-8")
     with pytest.raises(ValueError, match="quickstart-table"):
         script.refresh(study, checkout)
+
+
+def test_a_report_is_kept_whole_or_not_at_all(script, checkout: Path, study: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"report\.html"):
+        script.keep_report(study, checkout)
+    assert not (checkout / "docs" / "quickstart").exists()
+    for name in script.KEPT:
+        (study / name).write_text(name, encoding="utf-8")
+    script.keep_report(study, checkout)
+    kept = checkout / "docs" / "quickstart"
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {Path(n).name: n for n in script.KEPT}

@@ -173,3 +173,17 @@ def test_an_unlike_arm_is_found_among_like_ones() -> None:
 def test_no_difference_at_all_has_p_one() -> None:
     found = contrast(cube_of(np.ones((3, 3, 20))), {"a1": 1, "a0": -1})
     assert (found.estimate, found.se, found.p) == (0, 0, 1)
+
+
+def test_arms_that_share_their_runs_are_no_further_evidence() -> None:
+    """A tokenizer that six arms share was trained once a seed: its effect is as sure as with one arm a side."""
+    rng = np.random.default_rng(3)
+    one = simulate(rng, 3, 4, 60, 2.0)
+    copied = one[[0, 0, 0, 1, 1, 1, 2]]
+    weights = {**dict.fromkeys(("a0", "a1", "a2"), -1 / 3), **dict.fromkeys(("a3", "a4", "a5"), 1 / 3)}
+    alone = contrast(cube_of(one), {"a0": -1, "a1": 1})
+    shared = contrast(cube_of(copied), weights)
+    for name in ("estimate", "low", "high", "df", "p"):
+        assert getattr(shared, name) == pytest.approx(getattr(alone, name), rel=1e-9)
+    apart = contrast(cube_of(copied + rng.normal(0, 1e-6, copied.shape)), weights)
+    assert apart.high - apart.low < 0.8 * (shared.high - shared.low)

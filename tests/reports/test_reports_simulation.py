@@ -91,7 +91,7 @@ def test_coverage_of_main_effects_and_interactions_at_length(
     pooled = covered(kind, 12, seeds, spread, True, 2000, weights)
     assert pooled >= 0.93 - margin
     assert pooled <= 0.97 + margin or seeds == 2
-    assert covered(kind, 8, seeds, spread, False, 2000, weights) >= (0.90 if seeds > 2 else 0.88) - margin
+    assert covered(kind, 8, seeds, spread, False, 2000, weights) >= 0.90 - margin
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_coverage_at_length(kind: str, seeds: int, spread: float) -> None:
         pooled = covered(kind, arms, seeds, spread, True, 2000)
         assert pooled >= 0.93 - margin
         assert pooled <= 0.97 + margin or seeds == 2
-    assert covered(kind, 2, seeds, spread, False, 2000) >= (0.90 if seeds > 2 else 0.88) - margin
+    assert covered(kind, 2, seeds, spread, False, 2000) >= 0.90 - margin
 
 
 def findings(cube: Cube) -> list[bool]:

@@ -170,7 +170,7 @@ def test_the_report_takes_the_store_where_it_has_the_study_and_mlflow_where_it_h
     assert "their code differ" not in told
     assert (runs / "tiny" / "report.json").read_bytes() == first
     built = reports.build(runs / "tiny")
-    monkeypatch.setattr(reports, "build", lambda folder, out=None: built)  # from here on it is about where from
+    monkeypatch.setattr(reports, "build", lambda *_, **__: built)  # from here on it is about where from
     assert main([*command, "work.steps=3"]) == 0
     assert "their settings or their code differ from those here" in capsys.readouterr().out
     assert main(["report", "--conf", str(CONF), "--from-mlflow", "study=tiny", f"runs={runs}"]) == 0
