@@ -108,7 +108,7 @@ class ColumnMaker(ScoreColumns):
         factor, suffix = common_unit([budget])
         note = self.notes.letter(
             f"Read from the validation curve at {budget * factor:.2f} {suffix}FLOPs, the smallest total of any arm: "
-            "arms that trained on are read on the way, before their cool-down; no interval."
+            "arms that trained on are read on the way, before their cool-down. The findings have intervals."
         )
         column = self._number(declared, f"equal_flops.{declared['equal_flops']}", note=note, spread=False)
         column = replace(column, label=column.label + " ‡")
