@@ -44,6 +44,7 @@ def arm_effects(study: Study, measure: Measure, cube: Cube, spread: Spread) -> l
 
 
 def main_effects(study: Study, measure: Measure, cube: Cube, spread: Spread) -> list[Effect]:
+    """Every level against its axis's first, uncorrected: over matched pairs, or by the model of a fraction."""
     found = []
     for axis, levels in study.axes.items():
         for level in levels[1:]:

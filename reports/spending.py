@@ -38,6 +38,7 @@ def saving(results: Results, effect: Effect) -> float:
 
 
 def cost_line(results: Results, effect: Effect) -> str:
+    """What of the cost changes with an effect, in a sentence; "" where no cost was recorded."""
     ratios = _costs(results, effect)
     if not ratios:
         return ""
@@ -46,6 +47,7 @@ def cost_line(results: Results, effect: Effect) -> str:
 
 
 def equal_flops_line(results: Results, shown: Shown, effect: Effect) -> str:
+    """The effect at equal training FLOPs, in a sentence; "" where a curve does not reach them."""
     budget, values = results.equal_flops
     mine, other = arms_of(effect)
     if not all(values.get(arm) for arm in (*mine, *other)):

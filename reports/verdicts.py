@@ -50,10 +50,12 @@ def correct(effects: Sequence[Effect], method: str) -> list[Effect]:
 
 
 def judge(effects: Sequence[Effect], study: Study, headline: Measure | None, lower: Collection[str]) -> list[Effect]:
+    """The effects with their verdicts; ``lower``: `benchmark/name` of the measures of which less is better."""
     return [replace(e, verdict=verdict(e, study, headline, lower)) for e in effects]
 
 
 def verdict(effect: Effect, study: Study, headline: Measure | None, lower: Collection[str]) -> str:
+    """What a corrected effect says in a word, see :class:`reports.effects.Effect`."""
     c = effect.contrast
     if not c.known:
         return "not estimable"

@@ -136,6 +136,7 @@ def test_studies_that_lack_something(tmp_path: Path, draw: Any, case: str) -> No
     assert "curves" in drawn
 
 
+@pytest.mark.slow
 def test_same_bytes_again(tmp_path: Path) -> None:
     folder = add_tokens(write_study(tmp_path / "study", images=6, questions=1, pictures=2), images=4)
     results = analyse(load(folder))

@@ -65,6 +65,7 @@ def test_records_are_the_same_in_any_order_and_any_files(
     assert one.slugs == other.slugs
 
 
+@pytest.mark.slow
 def test_a_report_is_the_same_to_the_byte_from_scattered_records_elsewhere(
     built: tuple[reports.ReportSummary, Path], study_folder: Path, tmp_path: Path
 ) -> None:
