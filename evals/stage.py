@@ -13,6 +13,7 @@ from evals.curve import score_curve
 from evals.records import replace_file
 from evals.runner import build_suite, evaluate, leave_ledger
 from lavit.stages.context import StageContext
+from lavit.stages.recipe import STAGES
 
 
 def run(context: StageContext) -> None:
@@ -29,7 +30,8 @@ def run(context: StageContext) -> None:
     result = evaluate(
         model, corpus, suite, context.out, context.seed, context.progress, Path(root).expanduser() if root else None
     )
-    points = score_curve([context.inputs[stage] / "validation.jsonl" for stage in ("pretrain", "cooldown")], corpus)
+    trained = [context.inputs[stage] for stage in STAGES if stage in context.inputs]
+    points = score_curve([folder / "validation.jsonl" for folder in trained], corpus)
     lines = "".join(json.dumps(point) + "\n" for point in points)
     replace_file(context.out / "curve.jsonl", lambda path: path.write_text(lines, encoding="utf-8"))
     leave_ledger(context, result)

@@ -40,6 +40,7 @@ class _ArmConfig:
 
     config: dict[str, Any]  # resolved, canonical drops applied
     scale: str
+    unread: dict[str, list[str]] = field(default_factory=dict)  # stage -> keys that a canonical rule takes from it
     subtrees: dict[str, Any] = field(default_factory=dict)  # read key -> subtree
     digests: dict[str, str] = field(default_factory=dict)  # read key -> digest
     targets: dict[str, list[str]] = field(default_factory=dict)  # read key -> `_target_`s in it
@@ -211,11 +212,13 @@ class Planner:
         if scored is not None:
             run.records_stage, run.closed_stage = scored.name, scored.closes
         for spec in specs.values():
-            reads = [key for key in spec.reads if key in arm.subtrees]
+            if not spec.belongs_to(arm.config):
+                continue
+            reads = [key for key in spec.reads if key in arm.subtrees and key not in arm.unread.get(spec.name, ())]
             if spec.name not in arm.versions:
                 found = [target for key in reads for target in arm.targets[key]]
                 arm.versions[spec.name] = self.codes.version(spec.run, [{"_target_": name} for name in found])
-            needs = {stage: run.stage_keys[stage] for stage in spec.needs}
+            needs = {stage: run.stage_keys[stage] for stage in spec.needs if stage in run.stage_keys}
             code = arm.versions[spec.name]
             seed = run.seed if spec.seeded else None
             key = stage_key(spec.name, {name: arm.digests[name] for name in reads}, seed, code, needs)
@@ -246,8 +249,8 @@ class Planner:
 
 def _prepare(plain: dict[str, Any], scale: str, datasets: DatasetFiles) -> _ArmConfig:
     """Apply canonical drops, then cut out and hash every subtree that a stage reads."""
-    config, dropped = apply_canonical(plain, plain.get("canonical"))
-    arm = _ArmConfig(config, scale)
+    config, dropped, unread = apply_canonical(plain, plain.get("canonical"))
+    arm = _ArmConfig(config, scale, unread)
     incidental = incidental_keys(plain)
     keyed = without(config, incidental)
     for spec in read_all_stages(plain.get("stages")).values():

@@ -15,7 +15,7 @@ from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
 from experiments.store import Store, read_json
 
-CURVE_STAGES = ("pretrain", "cooldown")  # whose losses are an arm's learning curve, in this order
+CURVE_STAGES = ("pretrain", "tune", "cooldown")  # whose losses are an arm's learning curve, in this order
 PICTURES = (".png", ".webp", ".jpg")
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.errors import LavitError, did_you_mean
+from experiments.key import select
 
 EVALUATE = "evaluate"  # the stage that leaves the records of a run that goes to the end
-_KEYS = ("run", "needs", "reads", "seeded", "closes")
+_KEYS = ("run", "needs", "reads", "seeded", "closes", "unless_null")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,16 @@ class StageSpec:
     reads: tuple[str, ...]  # dotted config keys
     seeded: bool
     closes: str | None = None  # it runs only where a study stops at this stage
+    unless_null: str | None = None  # dotted config key; a run whose config holds null there has no such stage
+
+    def belongs_to(self, config: Mapping[str, Any]) -> bool:
+        """Whether a run with this resolved config has the stage at all."""
+        if self.unless_null is None:
+            return True
+        try:
+            return select(config, self.unless_null) is not None
+        except KeyError:
+            return False
 
     @property
     def leaves_records(self) -> bool:
@@ -80,6 +91,7 @@ def _read_stage(name: str, body: Any, stages: Mapping[Any, Any]) -> StageSpec:
         tuple(body["reads"]),
         bool(body.get("seeded", True)),
         str(body["closes"]) if body.get("closes") is not None else None,
+        str(body["unless_null"]) if body.get("unless_null") is not None else None,
     )
 
 

@@ -40,6 +40,7 @@ TRIALS = {
     "lavit.stages.tokenizer.run": "lavit.pricing.visual.tokenizer",
     "lavit.stages.pixels.run": "lavit.pricing.visual.pixels",
     "lavit.stages.pretrain.run": "lavit.pricing.text.arm",
+    "lavit.stages.tune.run": "lavit.pricing.text.arm",
     "lavit.stages.cooldown.run": "lavit.pricing.text.arm",
 }
 #: Stages that train nothing: their ledgers are empty.
@@ -109,7 +110,7 @@ def _alike(config: Config, inputs: dict[str, Config]) -> str:
     """A name of all stages that take the same step: how many of them they take, and in which stage, is left out."""
     own = {key: value for key, value in config.items() if key != "cooldown"}
     own = {
-        k: {n: v for n, v in node.items() if n != "steps"} if isinstance(node, dict) else node
+        k: {n: v for n, v in node.items() if n != "steps" and v is not None} if isinstance(node, dict) else node
         for k, node in own.items()
     }
     needed = {name: inputs[name] for name in ("vision", "language", "tokenizer") if name in inputs}

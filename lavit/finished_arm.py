@@ -18,6 +18,7 @@ import yaml
 from lavit.errors import LavitError
 
 ARM, RESULT, PIXELS = "cooldown", "evaluate", "pixels"
+TRUNK = {"pretrain", "tune"}  # what an arm was cooled down from: no part of the model
 _WEIGHTS = ".safetensors"
 
 
@@ -123,7 +124,7 @@ def _pixels(store: Path, request: Mapping[str, Any]) -> str:
 def _fingerprint(folders: Mapping[str, Path]) -> str:
     """A hash over the checksums of the weights of all stages but the trunk, which is no part of the model."""
     digest = hashlib.sha256()
-    for name in sorted(set(folders) - {"pretrain"}):
+    for name in sorted(set(folders) - TRUNK):
         files = read_document(folders[name] / "DONE.json")["files"]
         weights = {file: facts["sha256"] for file, facts in files.items() if file.endswith((_WEIGHTS, ".json"))}
         own = {file: value for file, value in weights.items() if file.endswith(_WEIGHTS)} or weights

@@ -12,13 +12,13 @@ from reports.cube import Cube
 from reports.frame import Frame
 
 TOLERANCE = 1e-6
-TRAINING = ("pretrain", "cooldown")
+TRAINING = ("pretrain", "tune", "cooldown")
 
 
 def own_stages(frame: Frame) -> tuple[str, ...]:
     """The stages that train what an arm is, so that their cost is its own and not shared with every other.
 
-    Pre-training and cool-down; where a study stops before them, the stage that it stops at.
+    Pre-training, tuning and cool-down; where a study stops before them, the stage that it stops at.
     """
     recorded, until = set(frame.ledgers["stage"]), frame.study.until
     if until is None or until not in recorded or recorded.intersection(TRAINING):

@@ -47,10 +47,18 @@ def save_llm(llm: LlamaForCausalLM, config: Mapping[str, Any], folder: Path) -> 
     save_file({n: t.contiguous() for n, t in llm.state_dict().items()}, folder / "llm.safetensors")
 
 
-def load_llm(folder: Path) -> LlamaForCausalLM:
-    """Read what :func:`save_llm` wrote."""
+def load_llm(folder: Path, fresh: int | None = None) -> LlamaForCausalLM:
+    """Read what :func:`save_llm` wrote.
+
+    Args:
+        folder: of the language stage.
+        fresh: a seed; the same LLM with the random weights that it gives, as if it had never read a text.
+    """
     config = json.loads((folder / "llm.json").read_text())
-    with torch.random.fork_rng(devices=[]):  # building draws weights that loading replaces
+    with torch.random.fork_rng(devices=[]):
+        if fresh is not None:
+            torch.manual_seed(fresh)
         llm = build_llm(config, config["vocab_size"])
-    llm.load_state_dict(load_file(folder / "llm.safetensors"))
+    if fresh is None:
+        llm.load_state_dict(load_file(folder / "llm.safetensors"))
     return llm

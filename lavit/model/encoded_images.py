@@ -24,16 +24,25 @@ class EncodedImages:
 
     @property
     def tokens_B(self) -> np.ndarray:
-        """Visual tokens of each image."""
-        return np.array([count for _, count in self.rows()])
+        """Positions that each image takes up when it is read."""
+        return np.array([count for _, count in self.entering()])
+
+    def entering(self) -> list[tuple[int, int]]:
+        """First row and count of each image as it is read, see :meth:`VisualStore.entering`."""
+        return [self.store.entering(int(i)) for i in self.index]
 
     def rows(self) -> list[tuple[int, int]]:
-        """First row and count of each image."""
+        """First row and count of each image's visual tokens."""
         return [self.store.rows(int(i)) for i in self.index]
 
 
-def pack(batches: list[VisualTokens]) -> EncodedImages:
-    """Visual tokens of batches of images, one after the other."""
+def pack(batches: list[VisualTokens], slots: int | None = None) -> EncodedImages:
+    """Visual tokens of batches of images, one after the other.
+
+    Args:
+        batches: what the tokenizer gave.
+        slots: see :class:`lavit.sequences.VisualStore`.
+    """
     masks = [tokens.mask_BK for tokens in batches]
     each = list(zip(batches, masks, strict=True))
     offsets = F.pad(torch.cat([mask.sum(1) for mask in masks]).cumsum(0), (1, 0)).cpu()
@@ -45,4 +54,5 @@ def pack(batches: list[VisualTokens]) -> EncodedImages:
         torch.cat([tokens.places_BK[mask] for tokens, mask in each]),
         offsets,
     )
+    store.slots = slots
     return EncodedImages(store, np.arange(len(store)))

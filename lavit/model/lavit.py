@@ -1,26 +1,28 @@
 """LaVIT's language model: a Llama whose vocabulary is extended by image marks and visual codes.
 
-An image that is read enters as continuous merged features through the connector; an image that is written is a
-sequence of visual tokens, each fed back as its code's embedding (discrete) or its projected vector (continuous).
+An image that is read enters as continuous merged features through the connector, or as its codes
+(``visual_input``). An image that is written is a sequence of visual tokens, each fed back as its code's embedding
+(discrete) or its projected vector (continuous).
 
 Shapes: B sequences, T positions, W width, V text vocabulary, K codes, C feature width, D code dimension.
 """
 
 from __future__ import annotations
 
-import hashlib
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from transformers import LlamaForCausalLM
 
-from lavit.build import build
+from lavit.build import build, locate
+from lavit.connectors.image import ImageConnector
+from lavit.errors import LavitError
+from lavit.model.blocks import block_of, tensors_hash
 from lavit.model.visual_head import Target, VisualHead
 from lavit.sequences import SequenceBatch, VisualStore
 
@@ -32,7 +34,8 @@ class LaVIT(nn.Module):
         llm: the text LLM; it is kept as it is, new rows live beside it, so that "frozen" can be checked by hash.
         head: what is predicted at visual positions; None for arms without a visual loss.
         codebook_KD: the tokenizer's codebook, fixed.
-        connector: the tokenizer's merged features [E, C] to embeddings [E, W].
+        connector: takes the tokenizer's merged features into the width of the LLM, row by row or image by image
+            (:mod:`lavit.connectors`); None where images enter as codes.
         place_MW: initial embeddings of the places that a token may have.
         llm_trainable: False freezes every weight of ``llm``.
         seed: each new part draws its weights from (seed, its name), so that arms share what they have in common.
@@ -45,7 +48,7 @@ class LaVIT(nn.Module):
         llm: LlamaForCausalLM,
         head: VisualHead | None,
         codebook_KD: Tensor,
-        connector: nn.Module,
+        connector: nn.Module | None,
         place_MW: Tensor,
         llm_trainable: bool,
         seed: int = 0,
@@ -54,6 +57,7 @@ class LaVIT(nn.Module):
         width, scale = llm.config.hidden_size, llm.config.initializer_range
         codes, code_dim = codebook_KD.shape
         self.llm, self.head = llm, head
+        self.llm_trainable = llm_trainable
         self.llm.requires_grad_(llm_trainable)
         self.discrete = head is not None and head.target.name == "discrete"
         self.register_buffer("codebook_KD", codebook_KD.clone(), persistent=False)
@@ -61,13 +65,18 @@ class LaVIT(nn.Module):
             self.marks = nn.Embedding(2, width)
             nn.init.normal_(self.marks.weight, std=scale)
         self.connector = connector
+        #: Positions that an image takes up when it is read; None: one for each of its visual tokens.
+        self.slots: int | None = getattr(connector, "tokens", None)
         self.place = nn.Embedding.from_pretrained(place_MW.clone(), freeze=False)
-        self.vector_in: nn.Linear | None = None
+        self.vector_in: nn.Linear | None = None  # of regressed vectors that are fed back
+        self.code_in: nn.Linear | None = None
         self.code_rows: nn.Embedding | None = None
-        if head is not None:
+        if head is not None and not self.discrete:
             with seeded(seed, "vector_in"):
                 self.vector_in = nn.Linear(code_dim, width)
-        if self.discrete:
+        if self.discrete or connector is None:
+            with seeded(seed, "vector_in"):
+                self.code_in = nn.Linear(code_dim, width)
             with seeded(seed, "code_rows"):
                 self.code_rows = nn.Embedding(codes, width)
                 nn.init.normal_(self.code_rows.weight, std=scale)
@@ -83,22 +92,38 @@ class LaVIT(nn.Module):
         return F.embedding(ids, table)
 
     def embed_entering(self, features_EC: Tensor, places_E: Tensor) -> Tensor:
-        """Embeddings of an image that is read: connected features and their places [E, W]."""
+        """Embeddings of an image that is read row by row: connected features and their places [E, W]."""
+        assert self.connector is not None
         return self.connector(features_EC) + self.place(places_E)
+
+    def embed_codes(self, codes_G: Tensor, places_G: Tensor) -> Tensor:
+        """Embeddings of codes: each one's own row, its projected vector and its place [G, W]."""
+        assert self.code_in is not None and self.code_rows is not None, "this arm knows no codes"
+        return self.code_in(self.codebook_KD[codes_G]) + self.code_rows(codes_G) + self.place(places_G)
 
     def embed_generated(self, codes_G: Tensor, vectors_GD: Tensor, places_G: Tensor) -> Tensor:
         """Embeddings of an image that is written, as the next step's input [G, W]."""
+        if self.discrete:
+            return self.embed_codes(codes_G, places_G)
         assert self.vector_in is not None, "this arm writes no images"
-        embedded = self.vector_in(vectors_GD) + self.place(places_G)
-        return embedded if self.code_rows is None else embedded + self.code_rows(codes_G)
+        return self.vector_in(vectors_GD) + self.place(places_G)
+
+    def embed_read(self, store: VisualStore, rows_E: Tensor) -> Tensor:
+        """Embeddings of images that are read, by the rows that :meth:`VisualStore.entering` gave them [E, W]."""
+        if self.connector is None:
+            return self.embed_codes(store.codes_M[rows_E], store.places_M[rows_E])
+        if self.slots is None:
+            return self.embed_entering(store.features_MC[rows_E], store.places_M[rows_E])
+        image_I, which_E = torch.unique(rows_E // self.slots, return_inverse=True)
+        connected_IMW = self.connector(*store.padded_features(image_I))
+        return connected_IMW[which_E, rows_E % self.slots]
 
     def embed(self, batch: SequenceBatch, store: VisualStore | None) -> Tensor:
         """Embeddings of every position [B, T, W]; ``store`` may lack where no image is in the batch."""
         x = self.embed_ids(batch.ids_BT).flatten(0, 1)
         if len(batch.enter_at):
             assert store is not None
-            row = batch.enter_row
-            x = x.index_copy(0, batch.enter_at, self.embed_entering(store.features_MC[row], store.places_M[row]))
+            x = x.index_copy(0, batch.enter_at, self.embed_read(store, batch.enter_row))
         if len(batch.generated_at):
             assert store is not None
             x = x.index_copy(0, batch.generated_at, self.embed_written(store, batch.generated_row))
@@ -111,8 +136,24 @@ class LaVIT(nn.Module):
 
     def embed_written(self, store: VisualStore, rows: Tensor | slice) -> Tensor:
         """Embeddings of stored tokens as if the model had written them: its code, or the vector before quantisation."""
-        codes, places = store.codes_M[rows], store.places_M[rows]
-        return self.embed_generated(codes, self.codebook_KD[codes] if self.discrete else store.vectors_MD[rows], places)
+        return self.embed_generated(store.codes_M[rows], store.vectors_MD[rows], store.places_M[rows])
+
+    def learn(self, blocks: Iterable[str], writes: bool = True) -> None:
+        """Let these blocks learn, and freeze all else.
+
+        Args:
+            blocks: see :data:`lavit.model.blocks.BLOCKS`. The LLM learns only where its freeze level lets it.
+            writes: False where no image is written: then what only writing needs stands still, too.
+        """
+        learning = set(blocks)
+        written = (
+            ["head.", "vector_in."] if self.connector is None else ["head.", "vector_in.", "code_in.", "code_rows."]
+        )
+        unused = () if writes else tuple(written)
+        for name, parameter in self.named_parameters():
+            block = block_of(name)
+            able = self.llm_trainable if block == "llm" else not name.startswith(unused)
+            parameter.requires_grad_(able and block in learning)
 
     def text_loss(self, hidden: Tensor, batch: SequenceBatch) -> Tensor:
         """Cross-entropy in nats of each supervised text id, weighted as the sequence says [supervised]."""
@@ -146,7 +187,7 @@ def build_lavit(
     llm: LlamaForCausalLM,
     tokenizer: Mapping[str, Any],
     codebook_KD: Tensor,
-    connector: Mapping[str, Any],
+    connector: Mapping[str, Any] | None,
     target: type[Target] | None,
     llm_trainable: bool,
     seed: int = 0,
@@ -158,7 +199,7 @@ def build_lavit(
         tokenizer: ``num_places``, ``places_implied``, ``positions``, ``feature_dim`` and ``place_patches_MN`` of the
             visual tokenizer.
         codebook_KD: its codebook.
-        connector: config node of the connector.
+        connector: config node of the connector; None where images enter as codes.
         target: class of the visual target, None for arms without a visual loss.
         llm_trainable: whether the LLM's own weights learn.
         seed: of the new parts' initial weights.
@@ -172,10 +213,29 @@ def build_lavit(
         with seeded(seed, "head"):
             head = VisualHead(width, objective, places, implied, tokenizer["positions"] == "rank")
     with seeded(seed, "connector"):
-        connects = build(connector, feature_dim=int(tokenizer["feature_dim"]), width=width)
+        connects = None if connector is None else build_connector(connector, tokenizer, width)
     with seeded(seed, "place"):
         place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * llm.config.initializer_range)
     return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed)
+
+
+def build_connector(node: Mapping[str, Any], tokenizer: Mapping[str, Any], width: int) -> nn.Module:
+    """The connector of a config node.
+
+    Raises:
+        LavitError: it reads the whole grid of patches, and the tokenizer does not give it.
+    """
+    options: dict[str, Any] = {"feature_dim": int(tokenizer["feature_dim"]), "width": width}
+    target = locate(str(node["_target_"]))
+    if issubclass(target, ImageConnector):
+        options["patches"] = int(tokenizer["num_places"])
+        if not tokenizer["places_implied"]:
+            raise LavitError(
+                f"connector {node['_target_']} reads every patch of an image, and this tokenizer drops some",
+                "set tokens=fixed (all patches, unmerged)",
+            )
+    connector: nn.Module = build(node, **options)
+    return connector
 
 
 def place_embeddings(places: int, width: int, patches_MN: Tensor | None, std: float) -> Tensor:
@@ -206,9 +266,4 @@ def seeded(seed: int, part: str) -> Iterator[None]:
 
 def weights_hash(module: nn.Module) -> str:
     """SHA-256 over all weights of a module: equal exactly where every bit is."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        gathered = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-        digest.update(gathered.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_hash(module.state_dict().items())

@@ -38,7 +38,7 @@ def caption_likelihood(arm: Arm, prompts: list[Prompt], features_BNC: Tensor) ->
     if not all(text.strip() for text in texts):
         raise LavitError("a prompt without text cannot rank its drawings", "give it text, or set draw.best_of to 1")
     read = arm.read(features_BNC)
-    batch = collate([arm.builder.caption(rows, text) for rows, text in zip(read.rows(), texts, strict=True)])
+    batch = collate([arm.builder.caption(rows, text) for rows, text in zip(read.entering(), texts, strict=True)])
     batch = batch.to(features_BNC.device)
     nats = arm.model.text_loss(arm.model.hidden(batch, read.store), batch)
     row = batch.text_at // batch.ids_BT.shape[1]

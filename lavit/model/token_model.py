@@ -128,7 +128,7 @@ class ArmModel(TextModel):
 
     def show(self, row: Row, index: int, visual: Any) -> None:
         """See the base class."""
-        shown = self.arm.builder.caption(visual.rows()[index] if index >= 0 else None, None)  # <bos> and the image
+        shown = self.arm.builder.caption(visual.entering()[index] if index >= 0 else None, None)  # <bos> and the image
         row.enters += [(len(row.ids) + position - 1, first, count) for position, first, count in shown.enters]
         row.text(shown.ids[1:])
 

@@ -62,13 +62,14 @@ class Arm:
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> EncodedImages:
         """See the protocol."""
-        return pack([self.tokenizer.encode(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
+        tokens = [self.tokenizer.encode(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+        return pack(tokens, self.model.slots)
 
     @torch.no_grad()
     def read(self, features_BNC: Tensor) -> EncodedImages:
         """Images of which there are only features, e.g. drawings that have not been turned into pixels."""
         keys_B = image_keys((features_BNC * 2**16).round())  # random selection needs a number of each image
-        return pack([self.tokenizer.tokens(features_BNC, keys_B=keys_B)])
+        return pack([self.tokenizer.tokens(features_BNC, keys_B=keys_B)], self.model.slots)
 
     def caption(self, visual: Visual | None, count: int, settings: TextSettings | None = None) -> list[str]:
         """See the protocol."""
@@ -78,7 +79,7 @@ class Arm:
             texts = write_captions(self.model, self.builder, None, [None] * different, settings)
             return texts * (count // different)
         assert isinstance(visual, EncodedImages)
-        return write_captions(self.model, self.builder, visual.store, visual.rows(), settings)
+        return write_captions(self.model, self.builder, visual.store, visual.entering(), settings)
 
     def answer(self, visual: Visual | None, questions: list[str], settings: TextSettings | None = None) -> list[str]:
         """See the protocol."""
@@ -91,7 +92,7 @@ class Arm:
             known = dict(zip(different, texts, strict=True))
             return [known[q] for q in questions]
         assert isinstance(visual, EncodedImages)
-        return answer_questions(self.model, self.builder, visual.store, visual.rows(), questions, settings)
+        return answer_questions(self.model, self.builder, visual.store, visual.entering(), questions, settings)
 
     @torch.no_grad()
     def complete(self, prompts: Sequence[Prompt], settings: TextSettings) -> list[str]:
@@ -100,7 +101,7 @@ class Arm:
         Raises:
             LavitError: a part of a prompt is neither text nor an image.
         """
-        parts, encoded = self._encode_parts(prompts)
+        parts, encoded = self._encode_parts(prompts, reading=True)
         sequences = [self.builder.interleaved(row, written=False) for row in parts]
         return write_texts(self.model, self.builder, encoded.store if encoded else None, sequences, settings)
 
@@ -144,7 +145,9 @@ class Arm:
             features.append(decoded)
         return Drawing(np.concatenate(images), np.concatenate(tokens), torch.cat(features))
 
-    def _encode_parts(self, prompts: Sequence[Prompt]) -> tuple[list[list[str | Rows]], EncodedImages | None]:
+    def _encode_parts(
+        self, prompts: Sequence[Prompt], reading: bool = False
+    ) -> tuple[list[list[str | Rows]], EncodedImages | None]:
         """The parts of each prompt, images as rows of the encoded ones; an image that stands in several is one."""
         split = [[prompt] if isinstance(prompt, str) else list(prompt) for prompt in prompts]
         shown = [check_image(part) for parts in split for part in parts if not isinstance(part, str)]
@@ -158,7 +161,7 @@ class Arm:
         index = [place.setdefault(image.tobytes(), len(place)) for image in shown]
         different = [shown[index.index(number)] for number in range(len(place))]
         encoded = self.encode(np.stack(different))[np.array(index)] if shown else None
-        rows = iter(encoded.rows() if encoded else [])
+        rows = iter([] if encoded is None else encoded.entering() if reading else encoded.rows())
         return [[part if isinstance(part, str) else next(rows) for part in parts] for parts in split], encoded
 
     @torch.no_grad()

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from lavit.build import build, locate
+from lavit.build import build
 from lavit.language.llm import build_llm
 from lavit.ledger import Ledger
-from lavit.model.lavit import build_lavit
 from lavit.pricing.shapes import Shapes
 from lavit.pricing.trial import (
     ORDERED,
@@ -29,7 +28,7 @@ from lavit.pricing.trial import (
     text_of,
 )
 from lavit.sequences import SequenceBuilder, VisualStore
-from lavit.stages.arm import ArmModule
+from lavit.stages.arm import ArmModule, assemble_arm
 from lavit.stages.language import LanguageModule
 from lavit.stages.training import StageModule
 from lavit.tokenizer.loading import assemble
@@ -76,7 +75,7 @@ class LanguageTrial(LanguageModule):
 class ArmTrial(ArmModule):
     """The arm's module, begun without loading anything."""
 
-    def __init__(self, config: DictConfig, inputs: dict[str, Config], visual: Tokenizer, device: str):
+    def __init__(self, config: DictConfig, inputs: dict[str, Config], visual: Tokenizer, stage: str, device: str):
         StageModule.__init__(self)
         data: Any = OmegaConf.to_container(config.data)
         self.config, self.seed = config, 0
@@ -87,17 +86,16 @@ class ArmTrial(ArmModule):
         with torch.device(device):
             shape = {name: getattr(visual, name) for name in SHAPE}
             codebook_KD = torch.zeros(visual.codebook_size, visual.code_dim)
-            target = locate(config.target._target_) if config.regime.generation else None
             llm = build_llm(language, len(self.text))
-            trainable = bool(config.llm.trainable)
-            self.model = build_lavit(llm, shape, codebook_KD, config.connector, target, trainable)
+            self.model = assemble_arm(config, llm, shape, codebook_KD, 0)
         mean = kept_places(inputs["tokenizer"]["tokens"], inputs["tokenizer"]["tokenizer"], visual.num_places)
         size = self.corpus.size("train")
-        self.store = StandInStore(min(stand_in_size(size, device), ORDERED), mean, visual, device)
+        self.store = self.val_store = StandInStore(min(stand_in_size(size, device), ORDERED), mean, visual, device)
         rows = round(mean * size)  # of the whole split: shapes alone, whatever the device
         floats = torch.empty(rows, visual.feature_dim + visual.code_dim, device="meta")
         self.data = [floats, torch.empty(rows, 2, dtype=torch.long, device="meta")]  # features, vectors; codes, places
         self.weights = config.train.weights
+        self.begin(stage)
         self.order = [order(len(self.store), self.seed, purpose) for purpose in range(4)]
         self.trunk_counts = torch.zeros(4, dtype=torch.float64)
         self.register_buffer("counts", torch.zeros(4, dtype=torch.float64))
@@ -128,26 +126,32 @@ def encoder_of(inputs: Config) -> VisionEncoder:
 
 
 def arm(config: Config, inputs: dict[str, Config], device: str) -> Trial:
-    """Pre-training, or a cool-down: sequences are assembled on some steps and counted as training counts them."""
+    """A stage of an arm: sequences are assembled on some of its steps and counted as training counts them."""
     node: Any = OmegaConf.create(dict(config))
     with torch.device(device):
         encoder = encoder_of(inputs["vision"])
         tokenizer = inputs["tokenizer"]
         visual = assemble(tokenizer["tokens"], tokenizer["tokenizer"], encoder.feature_dim, encoder.grid)
-    module = ArmTrial(node, inputs, visual, device)
-    cools = "cooldown" in node
-    steps = int(node.cooldown.steps if cools else node.train.steps)
-    first = int(node.train.steps) if cools else 0
+    stage = "cooldown" if "cooldown" in node else "tune" if "tune" in node.regime else "pretrain"
+    module = ArmTrial(node, inputs, visual, stage, device)
+    span = module.recipe.span(stage)
+    if stage == "cooldown":
+        span = range(int(node.train.steps), int(node.train.steps) + int(node.cooldown.steps))
+    steps, module.first_step = len(span), span.start
 
     def ledger() -> Ledger:
-        train = node.train
-        sequences = train.captions + train.questions + train.text + train.generation
-        sampled = sampled_steps(steps, int(sequences))
-        for step in sampled:
+        begun = module.phase.counts(node.train, int(node.train.steps))
+        sampled = sampled_steps(steps, sum(begun.values()))
+        for step in _spread(span, len(sampled)) if node.train.vision.start else sampled:
             for part in module.batch(step):
                 module.counts += module.count(part)
         module.counts *= steps / max(1, len(sampled))
         return module.final_ledger(steps)
 
     method = str(node.optimizer.get("method", "adamw"))
-    return Trial(module, module.model, ledger, steps, first, method, module.data)
+    return Trial(module, module.model, ledger, steps, span.start, method, module.data)
+
+
+def _spread(span: range, count: int) -> list[int]:
+    """``count`` steps, evenly over a stage: for arms whose batches change on the way."""
+    return [span[i * len(span) // count] for i in range(count)]

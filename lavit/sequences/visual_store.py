@@ -1,6 +1,7 @@
 """A split's visual tokens, encoded once by the tokenizer stage and read by every arm.
 
-Shapes: M tokens of all images packed one after another, S images, C feature width, D code dimension.
+Shapes: M tokens of all images packed one after another, S images, I images of a batch, N most tokens of one,
+C feature width, D code dimension.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from torch import Tensor
 
 
 class VisualStore:
-    """Packed visual tokens of a split; image ``i`` owns the rows ``offsets[i]:offsets[i + 1]``."""
+    """Packed visual tokens of a split; image ``i`` owns the rows ``offsets[i]:offsets[i + 1]``.
+
+    Attributes:
+        slots: positions that an image takes up when it is read, where its reader gives it a fixed number; None: one for
+            each of its tokens.
+    """
+
+    slots: int | None = None
 
     def __init__(self, features_MC: Tensor, vectors_MD: Tensor, codes_M: Tensor, places_M: Tensor, offsets_S1: Tensor):
         self.features_MC = features_MC.float()
@@ -33,6 +41,19 @@ class VisualStore:
         """First row and number of tokens of an image."""
         first, last = self.offsets[image], self.offsets[image + 1]
         return int(first), int(last - first)
+
+    def entering(self, image: int) -> tuple[int, int]:
+        """First row and count of an image that is read: its tokens, or ``slots`` rows that are the image's alone."""
+        return self.rows(image) if self.slots is None else (int(image) * self.slots, self.slots)
+
+    def padded_features(self, image_I: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [I, N, C] of images, padded to the longest of them, and which rows are real [I, N]."""
+        offsets_S1 = torch.from_numpy(self.offsets).to(image_I.device)
+        first_I, count_I = offsets_S1[image_I], offsets_S1[image_I + 1] - offsets_S1[image_I]
+        place_N = torch.arange(int(count_I.max()), device=image_I.device)
+        mask_IN = place_N < count_I[:, None]
+        row_IN = torch.where(mask_IN, first_I[:, None] + place_N, 0)
+        return self.features_MC[row_IN], mask_IN
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -1,12 +1,13 @@
 """The arm: one LLM trained on its mix of image-first, text-first and text-only sequences.
 
-Pre-training (constant rate) and cool-down (linear to zero) are two stages over the same module.
+Pre-training and tuning (constant rate) and cool-down (linear to zero) are stages over the same module, each with what
+its recipe mixes and lets learn (:mod:`lavit.stages.recipe`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,30 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers import LlamaForCausalLM
 
 import lavit.tokenizer
 from lavit.build import locate
+from lavit.connectors.image import ImageConnector
 from lavit.data import build
 from lavit.errors import LavitError
 from lavit.language import TextTokenizer, load_llm
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
+from lavit.model.blocks import BLOCKS, block_of
 from lavit.model.lavit import LaVIT, build_lavit
 from lavit.model.text_tasks import answer_questions, write_captions
 from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, buckets, collate, regroup
 from lavit.stages import processes
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
+from lavit.stages.outputs import forward_flops
+from lavit.stages.recipe import KINDS, Recipe
 from lavit.stages.strategies import whole
 from lavit.stages.training import StageModule, step_generator
 
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
 EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight")
-HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "head.mix.")
+HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "code_in.", "head.mix.")
 
 
 class ArmModule(StageModule):
@@ -55,13 +61,25 @@ class ArmModule(StageModule):
         self.store = VisualStore.load(context.inputs["tokenizer"] / "tokens-train.safetensors")
         self.val_store = VisualStore.load(context.inputs["tokenizer"] / "tokens-val.safetensors")
         self.weights = config.train.weights
-        check_shares(config)
+        self.begin(context.stage)
         size = len(self.store)
         self.order = [DataOrder(size, context.seed, purpose) for purpose in range(4)]
         self.out: Path = context.out
+        self.first_step = 0  # global step at which the stage begins
         self.trunk_counts = torch.zeros(4, dtype=torch.float64)  # what a cool-down inherits from its trunk
         self.counts: Tensor
         self.register_buffer("counts", torch.zeros(4, dtype=torch.float64))
+
+    def begin(self, stage: str) -> None:
+        """Take up the recipe of a stage: what it mixes, and which blocks learn."""
+        self.recipe = Recipe.read(self.config.regime, int(self.config.train.steps))
+        names = [phase.name for phase in self.recipe.phases]
+        self.phase = self.recipe.phases[names.index(stage) if stage in names else -1]
+        self.writes = self.phase.generation and self.model.head is not None
+        check_shares(self.phase.counts(self.config.train, self.config.train.steps))
+        self.model.learn(self.phase.learns, self.writes)
+        for store in (self.store, self.val_store):
+            store.slots = self.model.slots
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -70,12 +88,16 @@ class ArmModule(StageModule):
 
         Every process makes all of them, so that draws and loss weights are those of the whole batch.
         """
-        train = self.config.train
-        kinds = [self.caption_sequences(step, train.captions)]
-        if self.model.head is not None:
-            kinds.append(self.generation_sequences(step, train.generation))
-        kinds.append(self.question_sequences(step, train.questions, train.per_image))
-        kinds.append(self.text_sequences(step, train.text))
+        counts = self.phase.counts(self.config.train, step)
+        kinds = []
+        if counts["captions"]:
+            kinds.append(self.caption_sequences(step, counts["captions"]))
+        if counts["generation"] and self.writes:
+            kinds.append(self.generation_sequences(step, counts["generation"]))
+        if counts["questions"]:
+            kinds.append(self.question_sequences(step, counts["questions"], self.config.train.per_image))
+        if counts["text"]:
+            kinds.append(self.text_sequences(step, counts["text"]))
         return [collate(bucket) for bucket in self._cut([processes.shares(kind) for kind in kinds])]
 
     def _cut(self, kinds: list[list[list[Sequence]]]) -> list[list[Sequence]]:
@@ -94,7 +116,7 @@ class ArmModule(StageModule):
         pick = torch.randint(0, 2**31, (count,), generator=step_generator(self.seed, step, CAPTION)).tolist()
         captions = self.corpus.captions("train", index)
         chosen = [texts[p % len(texts)] for texts, p in zip(captions, pick, strict=True)]
-        parts = [self.builder.caption(self.store.rows(i), text) for i, text in zip(index, chosen, strict=True)]
+        parts = [self.builder.caption(self.store.entering(i), text) for i, text in zip(index, chosen, strict=True)]
         return scale_weights(parts, self.weights.caption)
 
     def question_sequences(self, step: int, count: int, per_image: int) -> list[Sequence]:
@@ -102,7 +124,7 @@ class ArmModule(StageModule):
         index = self.order[QUESTION].take(step, count)
         asked = self.corpus.questions("train", index, per_image)
         parts = [
-            self.builder.questions(self.store.rows(i), [(q.text, q.answer) for q in questions])
+            self.builder.questions(self.store.entering(i), [(q.text, q.answer) for q in questions])
             for i, questions in zip(index, asked, strict=True)
         ]
         return scale_weights(parts, self.weights.question)
@@ -140,7 +162,7 @@ class ArmModule(StageModule):
             counts += self.count(part)
         self.counts += processes.total(counts).to(self.device)
         metrics: dict[str, Any] = {"text": text.detach()}
-        if self.model.head is None:
+        if not self.writes or not self.phase.counts(self.config.train, step)["generation"]:
             return text, metrics
         total = processes.total if processes.size() > 1 else None
         visual, parts = self.model.visual_loss(torch.cat(predicting), torch.cat(rows), store, total)
@@ -148,26 +170,28 @@ class ArmModule(StageModule):
         return text + self.weights.generation * visual, metrics
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups by kind of weight; the LLM's rate may be scaled (``llm.lr_scale``).
+        """Groups by kind of weight and rate: a recipe may scale that of each block, and ``llm.lr_scale`` the LLM's.
 
         Matrices decay, embeddings and vectors do not. Matrices between hidden states are marked ``orthogonal``, those
         that read or write a vocabulary (text, codes, places) are not: their rows are learned one by one.
         """
-        scale = float(self.config.llm.lr_scale)
-        groups: dict[tuple[bool, bool, bool], list[Tensor]] = {}
+        rates = {block: float(self.phase.lr.get(block, 1.0)) for block in BLOCKS}
+        rates["llm"] *= float(self.config.llm.lr_scale)
+        groups: dict[tuple[bool, float, bool, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = parameter.ndim > 1 and not name.endswith(EMBEDDINGS)
                 hidden = decays and name.startswith(HIDDEN)
-                groups.setdefault((name.startswith("llm."), decays, hidden), []).append(parameter)
+                block = block_of(name)
+                groups.setdefault((block == "llm", rates[block], decays, hidden), []).append(parameter)
         return [
             {
                 "params": parameters,
-                "lr_scale": scale if own else 1.0,
+                "lr_scale": rate,
                 "orthogonal": hidden,
                 **({} if decays else {"weight_decay": 0.0}),
             }
-            for (own, decays, hidden), parameters in sorted(groups.items(), key=lambda item: item[0])
+            for (_, rate, decays, hidden), parameters in sorted(groups.items(), key=lambda item: item[0])
         ]
 
     def layers(self) -> Iterable[nn.Module]:
@@ -185,12 +209,28 @@ class ArmModule(StageModule):
         flops = dense_flops(body, part.positions, factor)
         flops += attention_flops(llm.config.num_hidden_layers, llm.config.hidden_size, squared, factor)
         flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
-        flops += dense_flops(count_parameters(model.connector)[0], len(part.enter_at), TRAINED)
-        if model.head is not None and model.vector_in is not None:
+        flops += self.reading_flops(len(part.enter_at))
+        if self.writes and model.head is not None:
             per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
             flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
-            flops += dense_flops(model.vector_in.weight.numel(), len(part.generated_at), TRAINED)
+            enters = model.code_in if model.discrete else model.vector_in
+            assert enters is not None
+            flops += dense_flops(enters.weight.numel(), len(part.generated_at), TRAINED)
         return torch.tensor([part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64)
+
+    def reading_flops(self, positions: int) -> float:
+        """FLOPs of what turns images into ``positions`` embeddings of the LLM's input."""
+        model = self.model
+        if model.connector is None:
+            assert model.code_in is not None
+            return dense_flops(model.code_in.weight.numel(), positions, TRAINED)
+        if model.slots is None:
+            return dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
+        if self._image_flops is None:
+            self._image_flops = connector_flops(model.connector)
+        return 3 * self._image_flops * positions / model.slots
+
+    _image_flops: float | None = None
 
     def cumulative(self) -> dict[str, float]:
         """Training FLOPs of the arm so far, a cool-down's trunk included."""
@@ -198,13 +238,16 @@ class ArmModule(StageModule):
 
     def final_ledger(self, steps: int) -> Ledger:
         """The ledger after ``steps`` steps."""
-        train, writes = self.config.train, self.model.head is not None
+        seen = dict.fromkeys(KINDS, 0)
+        for step in range(self.first_step, self.first_step + steps):
+            for kind, count in self.phase.counts(self.config.train, step).items():
+                seen[kind] += count if kind != "generation" or self.writes else 0
         positions, text, visual, flops = (self.counts.cpu() - self.trunk_counts).tolist()
         total, trainable = count_parameters(self.model)
         return Ledger(
-            examples_understanding=steps * (train.captions + train.questions),
-            examples_generation=steps * train.generation if writes else 0,
-            examples_text=steps * train.text,
+            examples_understanding=seen["captions"] + seen["questions"],
+            examples_generation=seen["generation"],
+            examples_text=seen["text"],
             supervised_text_tokens=int(text),
             supervised_visual_positions=int(visual),
             positions=int(positions),
@@ -224,12 +267,12 @@ class ArmModule(StageModule):
         common = {"step": step, **self.cumulative()}
         lines = []
         images = index[: curve.captions]
-        rows = [self.val_store.rows(i) for i in images]
+        rows = [self.val_store.entering(i) for i in images]
         for i, text in zip(images, write_captions(self.model, self.builder, self.val_store, rows), strict=True):
             lines.append({**common, "benchmark": "caption", "index": int(i), "question_id": None, "prediction": text})
         images = index[: curve.questions]
         questions = [q[0] for q in self.corpus.questions("val", images, 1)]
-        rows = [self.val_store.rows(i) for i in images]
+        rows = [self.val_store.entering(i) for i in images]
         answers = answer_questions(self.model, self.builder, self.val_store, rows, [q.text for q in questions])
         for i, q, text in zip(images, questions, answers, strict=True):
             lines.append({**common, "benchmark": "vqa", "index": int(i), "question_id": q.id, "prediction": text})
@@ -240,26 +283,42 @@ class ArmModule(StageModule):
         return {"vqa/accuracy": float(np.mean(right))}
 
 
-def check_shares(config: DictConfig) -> None:
+def check_shares(counts: Mapping[str, int]) -> None:
     """Raise unless every process gets a sequence of each kind that a step has."""
-    kinds = ["captions", "questions", "text", *(["generation"] if config.regime.generation else [])]
-    for kind in kinds:
-        if 0 < config.train[kind] < processes.size():
+    for kind, count in counts.items():
+        if 0 < count < processes.size():
             raise LavitError(
-                f"train.{kind}={config.train[kind]} sequences a step cannot be shared by "
-                f"trainer.devices={processes.size()}",
+                f"train.{kind}: {count} sequences a step cannot be shared by trainer.devices={processes.size()}",
                 f"raise train.{kind} (scale.train.{kind}), or lower trainer.devices",
             )
 
 
+def connector_flops(connector: nn.Module) -> float:
+    """FLOPs of one image through a connector that sees it whole, forward."""
+    assert isinstance(connector, ImageConnector)
+    device = next(connector.parameters()).device
+    features_BNC = torch.zeros(1, connector.patches, connector.feature_dim, device=device)
+    mask_BN = torch.ones(1, connector.patches, dtype=torch.bool, device=device)
+    return forward_flops(connector, features_BNC, mask_BN)
+
+
 def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
     """The model of an arm, with initial weights, from its config and its shared stages."""
-    target = locate(config.target._target_) if config.regime.generation else None
     names = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")
     shape = {name: getattr(visual, name) for name in names}
     codebook = visual.lookup(torch.arange(visual.codebook_size)).detach()
-    trainable = bool(config.llm.trainable)
-    return build_lavit(load_llm(language), shape, codebook, config.connector, target, trainable, seed)
+    fresh = config.llm_init.name == "scratch"
+    llm = load_llm(language, seed if fresh else None)
+    return assemble_arm(config, llm, shape, codebook, seed)
+
+
+def assemble_arm(
+    config: DictConfig, llm: LlamaForCausalLM, tokenizer: Mapping[str, Any], codebook_KD: Tensor, seed: int
+) -> LaVIT:
+    """The same from a language model and what a model has to know of its tokenizer (see :func:`build_lavit`)."""
+    target = locate(config.target._target_) if "target" in config else None
+    connector = config.connector if "connector" in config else None
+    return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed)
 
 
 def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
@@ -270,13 +329,22 @@ def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
     return parts
 
 
+def inherit_counts(module: ArmModule, *trunks: Path) -> None:
+    """Begin with what the stages before this one have spent, as their ledgers tell."""
+    names = ("positions", "supervised_text_tokens", "supervised_visual_positions", "flops")
+    spent = [json.loads((trunk / "ledger.json").read_text()) for trunk in trunks]
+    rows = [[float(one[name]) for name in names] for one in spent]
+    module.trunk_counts = torch.tensor(rows, dtype=torch.float64).sum(0)
+    module.counts.copy_(module.trunk_counts)
+
+
 def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``; called by every process."""
     weights = {name: whole(tensor).contiguous() for name, tensor in module.model.state_dict().items()}
     if not processes.first():
         return
     save_file(weights, context.out / "model.safetensors")
-    parts = ("regime", "target", "llm", "connector")
+    parts = ("regime", "visual_input", "target", "llm", "llm_init", "connector")
     config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     module.final_ledger(steps).write(context.out)

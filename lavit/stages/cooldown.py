@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import torch
+from safetensors.torch import load_file
 
-from lavit.model.lavit import weights_hash
-from lavit.stages.arm import ArmModule, finish_arm
+from lavit.model.blocks import frozen_hashes
+from lavit.stages.arm import ArmModule, finish_arm, inherit_counts
 from lavit.stages.context import StageContext
 from lavit.stages.pretrain import check_frozen, optimizer_of
 from lavit.stages.processes import TrainerConfig
@@ -18,18 +17,18 @@ def run(context: StageContext) -> None:
     """Cool an arm down; writes the model that is evaluated."""
     torch.manual_seed(context.seed)
     module = ArmModule(context)
-    before = weights_hash(module.model.llm)
-    trunk = context.inputs["pretrain"]
-    spent = json.loads((trunk / "ledger.json").read_text())
-    inherited = ("positions", "supervised_text_tokens", "supervised_visual_positions", "flops")
-    module.trunk_counts = torch.tensor([float(spent[name]) for name in inherited], dtype=torch.float64)
+    trunk = context.inputs.get("tune", context.inputs["pretrain"])
+    inherit_counts(module, *(context.inputs[name] for name in ("pretrain", "tune") if name in context.inputs))
+    module.model.load_state_dict(load_file(trunk / "model.safetensors"))
+    before = frozen_hashes(module.model)
     steps = context.config.cooldown.steps
+    module.first_step = context.config.train.steps
     fit(
         module,
         context,
         steps,
         optimizer_of(context, warmup=0, schedule="cooldown"),
-        first_step=context.config.train.steps,
+        first_step=module.first_step,
         validate_at=[steps],
         warm_start=trunk / "state.safetensors",
         precision=context.config.train.precision,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from lavit.model.lavit import weights_hash
+from lavit.model.blocks import frozen_hashes
 from lavit.stages.arm import ArmModule, finish_arm
 from lavit.stages.context import StageContext
 from lavit.stages.processes import TrainerConfig
@@ -24,34 +25,48 @@ def optimizer_of(context: StageContext, **changes: object) -> OptimizerConfig:
     return OptimizerConfig(**{**fields, "betas": tuple(fields["betas"])})
 
 
-def check_frozen(module: ArmModule, before: str) -> None:
-    """Raise unless a frozen LLM has kept every bit."""
-    if not module.config.llm.trainable and weights_hash(module.model.llm) != before:
-        raise TrainingError("llm=frozen: the LLM's weights changed in training; this is a bug, please report it")
+def check_frozen(module: ArmModule, before: Mapping[str, str]) -> None:
+    """Raise unless every block that was not to learn has kept every bit.
+
+    Args:
+        module: after training.
+        before: what :func:`lavit.model.blocks.frozen_hashes` gave before it.
+    """
+    after = frozen_hashes(module.model)
+    for block, found in before.items():
+        if after.get(block) != found:
+            raise TrainingError(f"block {block}: frozen weights changed in training; this is a bug, please report it")
 
 
 def run(context: StageContext) -> None:
     """Train an arm at a constant rate; writes the weights and the optimizer's moments for the cool-down."""
     torch.manual_seed(context.seed)
-    module = ArmModule(context)
-    before = weights_hash(module.model.llm)
-    steps = context.config.train.steps
+    train_phase(ArmModule(context), context)
+
+
+def train_phase(module: ArmModule, context: StageContext) -> None:
+    """Train a phase of an arm's recipe at a constant rate, with an optimizer of its own."""
+    config = context.config
+    before = frozen_hashes(module.model)
+    span = module.recipe.span(module.phase.name)
+    module.first_step = span.start
+    steps = len(span)
     state: Path = context.out / "state.safetensors"
 
     def keep(optimizer: torch.optim.Optimizer) -> None:
         save_state(state, module, optimizer, steps)
 
-    points = curve_points(steps, context.config.train.curve.points)
     fit(
         module,
         context,
         steps,
         optimizer_of(context),
-        validate_at=points,
-        precision=context.config.train.precision,
+        first_step=span.start,
+        validate_at=curve_points(steps, max(1, round(config.train.curve.points * steps / config.train.steps))),
+        precision=config.train.precision,
         on_finish=keep,
-        trainer_config=TrainerConfig.of(context.config.trainer),
-        workers=context.config.train.workers,
+        trainer_config=TrainerConfig.of(config.trainer),
+        workers=config.train.workers,
     )
     check_frozen(module, before)
     finish_arm(module, context, steps)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from tiny_stages import Stages
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {
@@ -51,3 +52,12 @@ def finished_vision(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("vision")
     run(StageContext("vision", visual_config("vision", scale__steps__vision=6), 0, {}, out))
     return out
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """Runs stages of the shipped config for a few steps, each once: see ``tiny_stages``."""
+    import torch
+
+    torch.set_num_threads(1)
+    return Stages(tmp_path_factory.mktemp("stages"))

@@ -91,9 +91,21 @@ def test_canonical_rules_drop_what_means_nothing() -> None:
     assert apply_canonical(config, rules) == (
         {"regime": {"name": "adapter"}, "on": True, "train": {"steps": 3}},
         ["target", "train.share"],
+        {},
     )
     assert apply_canonical({**config, "on": False}, rules)[1] == []
     assert apply_canonical({"target": 1}, rules)[1] == []
+    sets = {
+        "when": {"on": True},
+        "set": {"train.share": 9, "no.such": 1},
+        "drop": ["target"],
+        "stages": ["first"],
+        "why": "w",
+    }
+    follows = {"when": {"train.share": 9}, "drop": ["regime"], "why": "w"}
+    out, dropped, unread = apply_canonical(config, [sets, follows])
+    assert (out, dropped) == ({"on": True, "target": 1, "train": {"share": 9, "steps": 3}}, ["regime"])
+    assert unread == {"first": ["target"]}, "only that stage does not read it"
     with pytest.raises(LavitError, match=r"canonical\[0\]"):
         apply_canonical(config, [{"when": {"a": 1}, "drop": ["b"]}])
 

@@ -2,108 +2,50 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import subprocess
 import sys
 import time
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig, OmegaConf
+from tiny_stages import Stages, question, whole
 
 from lavit.count import count, probe
 from lavit.pricing.shapes import Shapes, step_bytes
 from lavit.pricing.trial import evenly, kept_places, sampled_steps
-from lavit.stages.context import StageContext
 
 ROOT = Path(__file__).parents[3]
-GROUPS = {
-    "scale": "smoke",
-    "data": "world",
-    "vision": "vit",
-    "language": "llama",
-    "tokens": "pooled",
-    "merger": "causal",
-    "tokenizer": "lavit",
-    "pixels": "patch",
-    "regime": "unified",
-    "connector": "mlp",
-    "target": "discrete",
-    "llm": "unfrozen",
-    "train": "default",
-    "optimizer": "muon",
-    "trainer": "single",
-    "cooldown": "linear",
-}
-ARM = ["data", "regime", "connector", "target", "llm", "train", "optimizer", "trainer"]
-READS = {
-    "vision": ["data", "vision"],
-    "language": ["data", "language"],
-    "tokenizer": ["data", "tokens", "tokenizer"],
-    "pixels": ["data", "pixels"],
-    "pretrain": ARM,
-    "cooldown": [*ARM, "cooldown"],
-}
-NEEDS = {
-    "vision": [],
-    "language": [],
-    "tokenizer": ["vision"],
-    "pixels": ["vision"],
-    "pretrain": ["vision", "language", "tokenizer"],
-    "cooldown": ["vision", "language", "tokenizer", "pretrain"],
-}
-
-
-def whole(**groups: str) -> DictConfig:
-    config = OmegaConf.create(
-        {name: OmegaConf.load(ROOT / "conf" / name / f"{file}.yaml") for name, file in (GROUPS | groups).items()}
-    )
-    config.scale.world.examples = {"train": 96, "val": 32, "test": 32, "held_out_combinations": 8}
-    config.scale.steps = {"vision": 3, "language": 4, "tokenizer": 4, "pixels": 3, "pretrain": 4, "cooldown": 2}
-    return config
-
-
-def read(config: DictConfig, stage: str) -> dict[str, Any]:
-    return {name: OmegaConf.to_container(config[name], resolve=True) for name in READS[stage] if name in config}
-
-
-def question(config: DictConfig, stage: str) -> dict[str, Any]:
-    inputs = {need: read(config, need) for need in NEEDS[stage]}
-    return {"stage": stage, "run": f"lavit.stages.{stage}.run", "config": read(config, stage), "inputs": inputs}
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, float]]:
-    """Runs a stage, and what it needs, for a few steps; returns its ledger."""
-    root, config = tmp_path_factory.mktemp("stages"), whole()
-
-    def run(stage: str) -> dict[str, float]:
-        out = root / stage
-        if not (out / "ledger.json").is_file():
-            for need in NEEDS[stage]:
-                run(need)
-            out.mkdir()
-            context = StageContext(
-                stage, OmegaConf.create(read(config, stage)), 0, {need: root / need for need in NEEDS[stage]}, out
-            )
-            importlib.import_module(f"lavit.stages.{stage}").run(context)
-        return json.loads((out / "ledger.json").read_text())
-
-    return run
 
 
 @pytest.mark.parametrize("stage", ["vision", "language", "tokenizer", "pixels", "pretrain"])
-def test_the_price_is_what_the_stage_measures(stage: str, measured: Callable[[str], dict[str, float]]) -> None:
+def test_the_price_is_what_the_stage_measures(stage: str, stages: Stages) -> None:
     price = count(question(whole(), stage))
-    assert price["ledger"] == pytest.approx(measured(stage), rel=1e-9)
-    assert price["params_total"] == measured(stage)["params_total"] > 0
+    measured = stages.ledger(whole(), stage)
+    assert price["ledger"] == pytest.approx(measured, rel=1e-9)
+    assert price["params_total"] == measured["params_total"] > 0
     held = price["memory"]
     assert held["peak"] == held["parameters"] + held["moments"] + held["data"] + max(held["step"], held["gradients"])
+
+
+@pytest.mark.parametrize(
+    ("groups", "stage"),
+    [
+        ({"regime": "omni"}, "pretrain"),
+        ({"regime": "joint_text", "visual_input": "discrete"}, "tune"),
+        ({"regime": "align_sft", "llm": "frozen"}, "pretrain"),
+        ({"regime": "align_sft"}, "tune"),
+        ({"regime": "omni", "target": "continuous"}, "cooldown"),
+        ({"target": "none", "visual_input": "discrete"}, "pretrain"),
+    ],
+)
+def test_every_stage_of_a_recipe_is_priced_at_what_it_measures(
+    groups: dict[str, str], stage: str, stages: Stages
+) -> None:
+    config = whole("train.vision.start=0.25", **groups)
+    assert count(question(config, stage))["ledger"] == pytest.approx(stages.ledger(config, stage), rel=1e-9)
 
 
 def test_a_cooldown_goes_on_with_the_same_prices() -> None:
