@@ -27,6 +27,23 @@ def own_stages(run: Run) -> list[str]:
     return [run.closed_stage] if run.closed_stage else [stage for stage in CURVE_STAGES if stage in run.stage_keys]
 
 
+def stage_ledger(store: Store, run: Run, stage: str) -> dict[str, Any]:
+    """What a stage cost a run; where its end branched off a longer trunk, what the trunk had cost by then."""
+    key, name = run.stage_keys[stage], "ledger.json"
+    at = branches_at(run)
+    if at is not None and stage == own_stages(run)[-2]:
+        name = f"branch-{at}.json"
+    return store.read(stage, key, name) or {}
+
+
+def branches_at(run: Run) -> int | None:
+    """The step at which a run's cool-down branches off its trunk; None where it begins at the trunk's end."""
+    at = (run.config.get("cooldown") or {}).get("at")
+    if at is None or run.closed_stage or len(own_stages(run)) < 2 or at == run.config["train"]["steps"]:
+        return None
+    return int(at)
+
+
 def records_folder(store: Store, run: Run) -> Path | None:
     """The folder of the finished stage that leaves a run's records; None until there is one."""
     key = run.stage_keys.get(run.records_stage or "")
@@ -58,15 +75,17 @@ def curve_points(store: Store, run: Run) -> list[tuple[str, int, float, str, flo
     Where a line does not tell its FLOPs, they follow from the stage's ledger in proportion to its steps.
     """
     points = []
-    before = 0.0
+    before, ends = 0.0, branches_at(run)
     for stage in own_stages(run):
         key = run.stage_keys.get(stage)
         if key is None or not store.is_done(stage, key):
             continue
-        ledger = store.read(stage, key, "ledger.json") or {}
+        ledger = stage_ledger(store, run, stage)
         flops, steps = float(ledger.get("flops", 0.0)), float(ledger.get("steps", 0) or 1)
         for line in read_lines(store.folder(stage, key) / "history.jsonl"):
             step = int(line.pop("step"))
+            if ends is not None and stage != own_stages(run)[-1] and step > ends:
+                continue
             at = float(line.pop("flops", before + flops * min(1.0, step / steps)))
             points += [(stage, step, at, name, float(value)) for name, value in line.items() if _is_number(value)]
         before += flops
@@ -94,7 +113,7 @@ def run_entry(store: Store, run: Run) -> dict[str, Any]:
 
     state = run_state(store, run)
     dones = {stage: body for stage, key in run.stage_keys.items() if (body := store.done(stage, key))}
-    ledgers = {stage: store.read(stage, run.stage_keys[stage], "ledger.json") for stage in dones}
+    ledgers = {stage: stage_ledger(store, run, stage) for stage in dones}
     return {
         "arm": run.arm,
         "seed": run.seed,

@@ -14,7 +14,7 @@ import yaml
 from experiments.environment import NUMERIC, environment, git_state, requirements_text, stage_environment
 from experiments.metrics_table import run_metrics
 from experiments.plan import Plan, Run
-from experiments.run_results import curve_points, fingerprints, own_stages, skipped
+from experiments.run_results import curve_points, fingerprints, own_stages, skipped, stage_ledger
 from experiments.store import ENVIRONMENT, Store
 from experiments.tracked_results import LAYOUT, write_run_results
 
@@ -147,7 +147,7 @@ def _write_metrics(client: MlflowClient, store: Store, run: Run, run_id: str, en
     for name, value in run_metrics(store, run).items():
         if math.isfinite(value):
             metrics.append(Metric(metric_name(name), float(f"{value:.5g}"), end, 0))
-    ledgers = [store.read(stage, run.stage_keys[stage], "ledger.json") or {} for stage in own_stages(run)]
+    ledgers = [stage_ledger(store, run, stage) for stage in own_stages(run)]
     for name, ledger_name, unit in (*COSTS, *SIZES):
         values = [float(ledger.get(ledger_name, 0.0)) / unit for ledger in ledgers]
         total = max(values, default=0.0) if (name, ledger_name, unit) in SIZES else sum(values)
@@ -161,16 +161,16 @@ def _write_metrics(client: MlflowClient, store: Store, run: Run, run_id: str, en
 
 
 def _histories(store: Store, run: Run) -> Iterator[tuple[str, float, int, int]]:
-    """(name, value, step, time in ms) of every curve; a later stage's steps go on where the one before it ends."""
+    """(name, value, step, time in ms) of every curve; stages of one arm count their steps on from one another."""
     offset: dict[str, int] = {}
     curves: dict[str, list[tuple[int, float]]] = {}
     total = 0
     for stage in own_stages(run):
         offset[stage] = total
-        total += int((store.read(stage, run.stage_keys[stage], "ledger.json") or {}).get("steps", 0))
-    for stage, step, _, name, value in curve_points(store, run):
+        total += int(stage_ledger(store, run, stage).get("steps", 0))
+    for _, step, _, name, value in curve_points(store, run):
         if math.isfinite(value):
-            curves.setdefault(name, []).append((step + offset.get(stage, 0), value))
+            curves.setdefault(name, []).append((step, value))
     clock = _clock(store, run, offset)
     for name, points in curves.items():
         stride = max(1, math.ceil(len(points) / CURVE_POINTS))
@@ -186,7 +186,7 @@ def _clock(store: Store, run: Run, offset: dict[str, int]) -> Callable[[int], in
     for stage, key in run.stage_keys.items():
         wall = float(body["wall_s"]) if (body := store.done(stage, key)) is not None else 0.0
         if stage in offset:
-            steps = int((store.read(stage, key, "ledger.json") or {}).get("steps", 0))
+            steps = int(stage_ledger(store, run, stage).get("steps", 0))
             spans.append((offset[stage], steps, at_s, wall))
         at_s += wall
 

@@ -33,7 +33,11 @@ class Ledger:
 
     def write(self, folder: Path) -> None:
         """Write ``ledger.json``."""
-        (folder / "ledger.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+        self.write_to(folder / "ledger.json")
+
+    def write_to(self, path: Path) -> None:
+        """Write the ledger as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:

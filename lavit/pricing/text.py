@@ -136,7 +136,8 @@ def arm(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     module = ArmTrial(node, inputs, visual, stage, device)
     span = module.recipe.span(stage)
     if stage == "cooldown":
-        span = range(int(node.train.steps), int(node.train.steps) + int(node.cooldown.steps))
+        first = int(node.train.steps) if node.cooldown.at is None else int(node.cooldown.at)
+        span = range(first, first + int(node.cooldown.steps))
     steps, module.first_step = len(span), span.start
 
     def ledger() -> Ledger:

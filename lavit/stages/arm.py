@@ -329,10 +329,10 @@ def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
     return parts
 
 
-def inherit_counts(module: ArmModule, *trunks: Path) -> None:
+def inherit_counts(module: ArmModule, *ledgers: Path) -> None:
     """Begin with what the stages before this one have spent, as their ledgers tell."""
     names = ("positions", "supervised_text_tokens", "supervised_visual_positions", "flops")
-    spent = [json.loads((trunk / "ledger.json").read_text()) for trunk in trunks]
+    spent = [json.loads(ledger.read_text()) for ledger in ledgers]
     rows = [[float(one[name]) for name in names] for one in spent]
     module.trunk_counts = torch.tensor(rows, dtype=torch.float64).sum(0)
     module.counts.copy_(module.trunk_counts)
@@ -346,6 +346,7 @@ def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     save_file(weights, context.out / "model.safetensors")
     parts = ("regime", "visual_input", "target", "llm", "llm_init", "connector")
     config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
+    config["begins_at"] = module.first_step
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     module.final_ledger(steps).write(context.out)
     tokens = {"tokens/mean": module.store.mean_tokens, **module.cumulative()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from lavit.model.blocks import frozen_hashes
+from lavit.stages import processes
 from lavit.stages.arm import ArmModule, finish_arm
 from lavit.stages.context import StageContext
 from lavit.stages.processes import TrainerConfig
@@ -23,6 +24,11 @@ def optimizer_of(context: StageContext, **changes: object) -> OptimizerConfig:
     """The arm's AdamW."""
     fields = {**context.config.optimizer, **changes}
     return OptimizerConfig(**{**fields, "betas": tuple(fields["betas"])})
+
+
+def branch_files(trunk: Path, step: int) -> tuple[Path, Path]:
+    """Where a trunk's state at a global step lies, and the ledger of what it had spent by then."""
+    return trunk / f"branch-{step}.safetensors", trunk / f"branch-{step}.json"
 
 
 def check_frozen(module: ArmModule, before: Mapping[str, str]) -> None:
@@ -56,6 +62,12 @@ def train_phase(module: ArmModule, context: StageContext) -> None:
     def keep(optimizer: torch.optim.Optimizer) -> None:
         save_state(state, module, optimizer, steps)
 
+    def branch(done: int, optimizer: torch.optim.Optimizer) -> None:
+        saved, ledger = branch_files(context.out, span.start + done)
+        save_state(saved, module, optimizer, done)
+        if processes.first():
+            module.final_ledger(done).write_to(ledger)
+
     fit(
         module,
         context,
@@ -65,6 +77,8 @@ def train_phase(module: ArmModule, context: StageContext) -> None:
         validate_at=curve_points(steps, max(1, round(config.train.curve.points * steps / config.train.steps))),
         precision=config.train.precision,
         on_finish=keep,
+        keep_at=[step - span.start for step in config.train.branches if span.start < step < span.stop],
+        keep=branch,
         trainer_config=TrainerConfig.of(config.trainer),
         workers=config.train.workers,
     )

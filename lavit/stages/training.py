@@ -182,6 +182,8 @@ class _Recorder(L.Callback):
         self.saved_at = time.monotonic()
         self.sums: dict[str, float] = {}
         self.count = 0
+        self.keep_at: frozenset[int] = frozenset()
+        self.keep: Callable[[int, torch.optim.Optimizer], None] | None = None
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, index: int) -> None:
         seed_step(self.context.seed, self.first + self.done)
@@ -213,6 +215,8 @@ class _Recorder(L.Callback):
             module.train()
         if point:
             self.lines.append(json.dumps({"step": step, **module.cumulative(), **point}))
+        if self.keep is not None and self.done in self.keep_at:
+            self.keep(self.done, trainer.optimizers[0])
         if processes.first():
             self.context.progress(self.done, self.steps, point)
         if self.done < self.steps and (stopping or due):
@@ -256,6 +260,8 @@ def fit(
     on_finish: Callable[[torch.optim.Optimizer], None] | None = None,
     trainer_config: TrainerConfig | None = None,
     workers: int = 0,
+    keep_at: Collection[int] = (),
+    keep: Callable[[int, torch.optim.Optimizer], None] | None = None,
 ) -> StageModule:
     """Train ``module`` for ``steps`` optimizer steps, going on from an interrupted attempt where there is one.
 
@@ -271,6 +277,8 @@ def fit(
         on_finish: called with the optimizer after the last step (to save its moments), in every process.
         trainer_config: how many devices, and how they share the work; None for one.
         workers: processes that make batches ahead; they change no number.
+        keep_at: local steps after which ``keep`` is called.
+        keep: called with the local step and the optimizer, in every process.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -287,6 +295,7 @@ def fit(
     module.optimizer_config, module.local_steps, module.local_start = optimizer, steps, start
     module.trainer_config = devices
     recorder = _Recorder(context, first_step, start, steps, validate_at)
+    recorder.keep_at, recorder.keep = frozenset(keep_at), keep
     recorder.sums, recorder.count = dict(sums.get("sums", {})), int(sums.get("count", 0))
     source = state if start else warm_start
 

@@ -22,5 +22,5 @@ def run(context: StageContext) -> None:
     wrong = [*unexpected, *(name for name in missing if not name.startswith(LATER))]
     if wrong:
         raise LavitError(f"{trunk}/model.safetensors does not fit the arm that is tuned: {', '.join(wrong[:5])}")
-    inherit_counts(module, trunk)
+    inherit_counts(module, trunk / "ledger.json")
     train_phase(module, context)
