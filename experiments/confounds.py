@@ -15,8 +15,10 @@ from experiments.key import select
 from experiments.plan import Plan, Run
 
 _ABSENT = object()
-#: What never counts: where things are written, and the study's own text.
-_IGNORED = ("runs", "tracking", "study", "seed", "job", "stages", "canonical", "incidental", "unpriced")
+#: What never counts: where things are written, what a trunk keeps on its way, and the study's own text.
+_IGNORED = (
+    "runs", "tracking", "study", "seed", "job", "stages", "canonical", "incidental", "unpriced", "train.branches",
+)  # fmt: skip
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -79,10 +81,11 @@ def find_confounds(plan: Plan) -> list[dict[str, Any]]:
     first = next(iter(plan.arms), "")
     reference = {run.seed: run for run in plan.runs if run.arm == first}
     dropped = _dropped_nodes(plan)
+    branches = {branch.arm for branch in plan.branches}  # each is another arm at another budget, and named so
     found = []
     for run in plan.runs:
         twin = reference.get(run.seed)
-        if twin is None or twin is run:
+        if twin is None or twin is run or run.arm in branches:
             continue
         nodes = (*allowed(plan, run), *dropped)
         nodes = (*nodes, *_copies(run.config, twin.config, nodes))

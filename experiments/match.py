@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.errors import Complaint, LavitError, did_you_mean
 from experiments.key import select
+from experiments.slug import slugify
 
 if TYPE_CHECKING:
     from experiments.design import Arm
@@ -27,9 +28,10 @@ LEDGER = {
     "examples": ("examples_understanding", "examples_generation", "examples_text"),
     "tokens": ("supervised_text_tokens", "supervised_visual_positions"),
 }
-HOW = ("steps", "curve")
+HOW = ("steps", "branch", "curve")
 STEPS = ("train.steps", "cooldown.steps")
 KEYS = ("by", "to", "steps", "how")
+SAME = 0.01  # budgets that differ by less are equal
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,9 @@ class Match:
         by: a key of `LEDGER`.
         to: the arm that sets the budget.
         steps: config keys that are set, all in proportion; stages that read one of them are counted.
-        how: `steps`, every arm is trained for the budget; `curve`, every arm is trained as it is, and the report reads
-            the learning curves at equal budgets.
+        how: `steps`, every arm is trained for the budget; `branch`, every arm is trained as it is, and of each pair the
+            dearer one is cooled down a second time, from where its trunk had cost what the other one did; `curve`,
+            nothing is trained, and the report reads the learning curves at equal budgets.
     """
 
     by: str
@@ -51,8 +54,18 @@ class Match:
 
     @property
     def sets_steps(self) -> bool:
-        """Whether arms are trained for the budget, and so have to be priced."""
+        """Whether arms are trained for the budget."""
         return self.how == "steps"
+
+    @property
+    def branches(self) -> bool:
+        """Whether arms are cooled down a second time, at the budget of another."""
+        return self.how == "branch"
+
+    @property
+    def needs_prices(self) -> bool:
+        """Whether nothing can be planned without the arms' prices."""
+        return self.how != "curve"
 
 
 @dataclass(frozen=True)
@@ -92,8 +105,8 @@ def read_match(value: Any, complain: Complaint) -> Match | None:
     how = value.get("how", "steps")
     if how not in HOW:
         raise complain("match.how", f"there is no way {how!r} to match", did_you_mean(how, HOW))
-    if how == "curve" and "steps" in value:
-        raise complain("match.steps", "nothing is set where curves are read (match.how: curve)", "take it out")
+    if how != "steps" and "steps" in value:
+        raise complain("match.steps", f"no steps are set where match.how is {how}", "take it out")
     return Match(by, to, tuple(steps), how)
 
 
@@ -146,6 +159,79 @@ def matched_arms(study: Study, plan: Plan) -> list[MatchedArm]:
         total = price(match, plan, arm.name)
         found.append(MatchedArm(arm.name, steps, total, total / budget - 1))
     return found
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A second cool-down of an arm, from where its trunk had cost what another arm did in all.
+
+    Attributes:
+        arm: the name of what is cooled down there.
+        of: the arm whose trunk it branches off.
+        against: the arm whose budget it meets.
+        at: the step of the trunk.
+    """
+
+    arm: str
+    of: str
+    against: str
+    at: int
+
+
+def branch_arms(study: Study, plan: Plan) -> tuple[tuple[Arm, ...], list[Branch]]:
+    """The plan's arms with a branch for every arm of another budget than the reference's: of that arm where it is the
+    dearer one, else of the reference.
+
+    Raises:
+        LavitError: there is no such arm, a stage is not priced, or a budget ends before an arm's last phase begins.
+    """
+    match = _declared(study)
+    check_reference(study, plan)
+    reference = _reference(match, plan)
+    budget = price(match, plan, reference)
+    branches: list[Branch] = []
+    for arm in plan.design.arms:
+        own = price(match, plan, arm.name)
+        if arm.name == reference or not own or abs(own / budget - 1) <= SAME:
+            continue
+        of, against = (arm.name, reference) if own > budget else (reference, arm.name)
+        at = _branch_step(study, plan, of, min(own, budget) / max(own, budget))
+        found = next((branch for branch in branches if (branch.of, branch.at) == (of, at)), None)
+        name = found.arm if found else f"{of} · branch at step {at}"
+        branches.append(Branch(name, of, against, at))
+    arms = list(plan.design.arms)
+    for of in dict.fromkeys(branch.of for branch in branches):
+        steps = sorted({branch.at for branch in branches if branch.of == of})
+        place = next(i for i, arm in enumerate(arms) if arm.name == of)
+        kept = f"train.branches=[{','.join(map(str, steps))}]"
+        arms[place] = base = replace(arms[place], overrides=(*arms[place].overrides, kept))
+        run = next(run for run in plan.runs if run.arm == of)
+        whole, cool = (_steps(run.config, key) for key in STEPS)
+        for at in steps:
+            also = (f"cooldown.at={at}", f"cooldown.steps={max(1, round(cool * at / whole))}")
+            name = next(branch.arm for branch in branches if (branch.of, branch.at) == (of, at))
+            arms.append(
+                replace(
+                    base, name=name, slug=slugify(name), overrides=(*base.overrides, *also), also=(*base.also, *also)
+                )
+            )
+    return tuple(arms), branches
+
+
+def _branch_step(study: Study, plan: Plan, arm: str, share: float) -> int:
+    """The step at which an arm has spent a share of its budget, cool-down included."""
+    run = next(run for run in plan.runs if run.arm == arm)
+    at = max(1, round(share * _steps(run.config, "train.steps")))
+    begins = 0
+    if "tune" in run.stage_keys:
+        begins = round(float(select(run.config, "regime.pretrain.share")) * _steps(run.config, "train.steps"))
+    if at <= begins:
+        raise LavitError(
+            f"{study.file}: match: the arm '{arm}' would have to be cooled down at step {at}, before its tuning begins "
+            f"(step {begins})",
+            "write match: {how: steps}, which trains every phase for a part of the budget",
+        )
+    return at
 
 
 def price(match: Match, plan: Plan, arm: str) -> float:

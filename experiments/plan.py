@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.design import Arm, Design
-from experiments.match import MatchedArm
+from experiments.match import Branch, MatchedArm
 from experiments.pace import makespan
 from experiments.power import Detectable
 from experiments.stage_price import StagePrice, stage_price
@@ -142,6 +142,7 @@ class Plan:
     alternatives: list[Offer] = field(default_factory=list)  # other designs of the same question
     budget: Budget | None = None  # what of it fits a budget, where one was named
     unpriced: list[str] = field(default_factory=list)  # keys that change no price
+    branches: list[Branch] = field(default_factory=list)  # arms that are cooled down again at the budget of another
     matched: list[MatchedArm] = field(default_factory=list)  # what each arm came to, where the study matches budgets
     planned_only: str = ""  # why this scale can be planned but not run yet; "" where it can be run
     search: Search | None = None  # of a search: its arms and what was tried in them
@@ -229,6 +230,8 @@ class Plan:
             document["also"] = also
         if study.match is not None:
             document["match"] = {"by": study.match.by, "to": study.match.to, "how": study.match.how}
+        if self.branches:
+            document["match"]["branches"] = [asdict(branch) for branch in self.branches]
         if self.matched:
             document["match"] |= {
                 "arms": {m.arm: {"steps": m.steps, "planned": m.total, "residual": m.residual} for m in self.matched},

@@ -20,7 +20,7 @@ from experiments.design import Arm, Design, expand
 from experiments.designs.estimable import estimable
 from experiments.errors import LavitError, did_you_mean
 from experiments.key import apply_canonical, digest, incidental_keys, nest, select, stage_key, without
-from experiments.match import check_reference, match_arms, matched_arms
+from experiments.match import branch_arms, check_reference, match_arms, matched_arms
 from experiments.offers import alternatives
 from experiments.pace import Pace
 from experiments.pilot import read_pilot
@@ -97,11 +97,17 @@ class Planner:
             rest: the overrides that hold in every arm.
             count: whether to count parameters too (always, where budgets are matched).
         """
-        by_steps = study.match is not None and study.match.sets_steps
-        plan = self._without_twins(study, expand(study), rest, count or by_steps)
-        if study.match is not None and not by_steps:
+        match = study.match
+        plan = self._without_twins(study, expand(study), rest, count or (match is not None and match.needs_prices))
+        if match is None:
+            return plan
+        if match.branches:
+            arms, branches = branch_arms(study, plan)
+            plan = self._assemble(study, replace(plan.design, arms=arms), rest, count)
+            plan.branches = branches
+        elif not match.sets_steps:
             check_reference(study, plan)
-        if by_steps:
+        else:
             plan = self._assemble(study, replace(plan.design, arms=match_arms(study, plan)), rest)
             plan.matched = matched_arms(study, plan)
         return plan
@@ -176,7 +182,7 @@ class Planner:
             plan.remarks.append(f"planned only: {plan.planned_only}")
         unpriced = plan.unpriced = _unpriced(plan.runs[0].config) if plan.runs else []
         if count:
-            ask = self.count or (study.match is not None and study.match.sets_steps)  # what is matched must be priced
+            ask = self.count or (study.match is not None and study.match.needs_prices)  # what is matched must be priced
             problem = add_counts(plan.jobs, plan.store_dir, unpriced, ask)
             plan.remarks.extend([problem] if problem else [])
         self._look_up(plan)

@@ -30,6 +30,7 @@ class ColumnMaker(ScoreColumns):
             "headline": self._headline,
             "slices": self._slices,
             "equal_flops": self._equal_flops,
+            "equal_budget": self._equal_budget,
             "control": self._control,
             "gap": self._gap,
             "metric": self._metric,
@@ -113,6 +114,38 @@ class ColumnMaker(ScoreColumns):
         column = self._number(declared, f"equal_flops.{declared['equal_flops']}", note=note, spread=False)
         column = replace(column, label=column.label + " ‡")
         return self._plain(column, values, "The validation curve does not reach that budget.")
+
+    def _equal_budget(self, declared: Mapping[str, Any]) -> Made:
+        """The headline against the reference where both had cost the same, with its interval."""
+        found = {m.effect.subject: m for m in self.results.matched if math.isfinite(m.effect.contrast.estimate)}
+        headline = self.results.headline
+        if not found or headline is None:
+            return []
+        first = next(iter(found.values()))
+        by, display = first.by.replace("train_", "").replace("_", " "), self.results.display(headline)
+        how = "the dearer of the two was cooled down a second time, where its trunk had cost what the other did in all"
+        if first.interpolated:
+            how = "read from the validation curves (‡): the dearer of the two on the way, before its cool-down"
+        note = self.notes.letter(
+            f"{display.name} less that of {first.effect.against} at equal {by}: {how}. Exploratory, corrected by "
+            "Benjamini and Hochberg; arms of the same budget have none."
+        )
+        column = self._number(declared, f"equal_budget.{first.by}", signed=True, note=note)
+        mark = " ‡" if first.interpolated else ""
+        column = replace(
+            column, label=f"Δ {display.name} at equal {by}{mark}", scale=display.scale, decimals=display.decimals
+        )
+        cells = {
+            arm: Cell(
+                mean=found[arm].effect.contrast.estimate,
+                interval=found[arm].effect.contrast,
+                called=found[arm].effect.contrast.significant,
+            )
+            if arm in found
+            else DASH
+            for arm in self.arms
+        }
+        return [(column, cells)]
 
     def _find_control(self, text: str) -> tuple[Measure | None, str]:
         label, _, control = text.partition("@")

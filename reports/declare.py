@@ -9,6 +9,7 @@ A declaration holds `title`, `order` and `columns`; each column names exactly on
     score: BENCHMARK/NAME           a score, or a part of one, with its difference to the default
     slices: BENCHMARK/NAME          a column for each kind of example
     equal_flops: BENCHMARK/NAME     its value at equal training FLOPs, read from the validation curve
+    equal_budget: true              the headline against the study's reference at the budget that it matches
     control: BENCHMARK/NAME@CONTROL the score of a control
     gap: BENCHMARK/NAME@CONTROL     score less control, with its interval
     metric: NAME                    a run's metric
@@ -35,7 +36,10 @@ import yaml
 
 from experiments.errors import LavitError, did_you_mean
 
-SOURCES = ("axes", "ledger", "tokens", "score", "headline", "slices", "equal_flops", "control", "gap", "metric", "rest")
+SOURCES = (
+    "axes", "ledger", "tokens", "score", "headline", "slices", "equal_flops", "equal_budget", "control", "gap",
+    "metric", "rest",
+)  # fmt: skip
 OPTIONS = (
     "group",
     "label",

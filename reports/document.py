@@ -132,8 +132,13 @@ def _contrast(effect: Effect) -> dict[str, Any]:
 
 
 def _matched(matched: Matched) -> dict[str, Any]:
-    """A comparison at equal budgets; its numbers are read from validation curves, between their points (‡)."""
-    told = {"by": matched.by, "budget": matched.budget, "budget_ratio": matched.ratio, "interpolated": True}
+    """A comparison at equal budgets; where `interpolated`, its numbers are read from validation curves (‡)."""
+    told = {
+        "by": matched.by,
+        "budget": matched.budget,
+        "budget_ratio": matched.ratio,
+        "interpolated": matched.interpolated,
+    }
     return _contrast(matched.effect) | told | {"on_the_way": matched.on_the_way}
 
 

@@ -8,8 +8,8 @@ the columns of `reports.records.REQUIRED`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from experiments.slug import slugify
 from reports.commits import mixed_commits
 from reports.fingerprints import Fingerprints, read_fingerprints
 from reports.records import read_records
-from reports.study import Study, read_study
+from reports.study import Study, branch_names, read_study
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Frame:
     notes: list[str] = field(default_factory=list)
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
+    whole: Frame | None = field(default=None, repr=False, compare=False)  # with arms that stand in no table: branches
     made_curves: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)  # see reports.budget
 
     @property
@@ -65,6 +66,24 @@ class Frame:
         """Why an arm has no value of `benchmark/metric`; "" where its runs did not say."""
         reasons = self.skipped.get(arm, {})
         return reasons.get(name, "") or reasons.get(name.split("/")[0], "")
+
+    def without(self, arms: Collection[str]) -> Frame:
+        """The same results but for some arms; ``whole`` still has them."""
+        study = self.study
+        kept = replace(
+            study,
+            arms={arm: levels for arm, levels in study.arms.items() if arm not in arms},
+            family=tuple(arm for arm in study.family if arm not in arms),
+            also=tuple(arm for arm in study.also if arm not in arms),
+        )
+        tables = {
+            name: table[~table["arm"].isin(list(arms))].reset_index(drop=True)
+            for name in ("records", "runs", "metrics", "ledgers", "curves")
+            if "arm" in (table := getattr(self, name)).columns
+        }
+        tables["records"]["arm"] = tables["records"]["arm"].cat.remove_unused_categories()
+        files = {run: path for run, path in self.files.items() if run[0] not in arms}
+        return replace(self, study=kept, files=files, whole=self, made_curves={}, **tables)
 
     @property
     def seeds(self) -> list[int]:
@@ -111,7 +130,7 @@ def load(folder: Path | str, one_rule: bool = True) -> Frame:
     if one_rule:
         frame.fingerprints.check(records)
     frame.notes = [*_describe_gaps(frame), *strange, *frame.fingerprints.environments(), *mixed_commits(runs)]
-    return frame
+    return frame.without(branches) if (branches := branch_names(study)) else frame
 
 
 def _slug(arm: str, seed: int, path: Path) -> str:

@@ -1,24 +1,31 @@
-"""Equal budgets by interpolation: what an arm reached against what the reference's learning curve reads at its budget.
+"""Equal budgets: what an arm reached against the reference where the two had cost the same.
 
-`match: {by: train_flops, to: default}` in a study file asks for it. For each arm whose budget is another, both curves
-are read at the smaller of the two budgets, seed by seed: the one that trained on is read on the way, before its
-cool-down. Both are values of the validation curve, so they stand beside the arm's contrast and not in its place; they
-are marked ‡. Arms that were trained to equal budgets (`how: steps`) leave nothing to interpolate.
+`match: {by: train_flops, to: default}` in a study file asks for it, for each arm whose budget is another.
+
+With `how: branch` the dearer of the two was cooled down a second time, from where its trunk had cost what the other did
+in all: the comparison is one of finished runs, over seeds and examples like any other.
+
+Else both learning curves are read at the smaller budget, seed by seed: the one that trained on is read on the way,
+before its cool-down. Both are values of the validation curve, so they stand beside the arm's contrast and not in its
+place; they are marked ‡. Arms that were trained to equal budgets (`how: steps`) leave nothing to interpolate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.errors import LavitError, did_you_mean
-from reports.budget import cost, curve, own_stages
+from reports.budget import average, cost, curve, own_stages
 from reports.contrast import contrast
 from reports.cube import Cube, Measure
 from reports.effects import Effect
 from reports.frame import Frame
+from reports.measure import Scores
 from reports.price import MATCH_ITEMS
 
 SAME = 0.01  # budgets that differ by less are equal
@@ -29,7 +36,8 @@ class Matched:
     """An arm against the reference at the smaller of their two budgets.
 
     effect: of kind `matched`, over seeds alone. by: what is equal. budget: how much of it, mean over seeds. ratio: the
-    arm's own budget over the reference's. on_the_way: the arm whose curve was read before its end.
+    arm's own budget over the reference's. on_the_way: the arm whose curve was read before its end, or which was cooled
+    down there. interpolated: whether a curve was read.
     """
 
     effect: Effect
@@ -37,6 +45,7 @@ class Matched:
     budget: float
     ratio: float
     on_the_way: str
+    interpolated: bool = True
 
 
 def matched_effects(frame: Frame, headline: Measure | None) -> list[Matched]:
@@ -49,6 +58,8 @@ def matched_effects(frame: Frame, headline: Measure | None) -> list[Matched]:
     if match is None or headline is None:
         return []
     by, reference = _read(match, frame)
+    if match.get("how") == "branch":
+        return branch_effects(frame, headline, by, reference, match.get("branches") or [])
     rows = curve(frame, f"val/{frame.study.headline}")
     runs = {(str(a), int(s)): run for (a, s), run in rows.groupby(["arm", "seed"])}
     curves = {name: made for name, run in runs.items() if (made := _over_budget(frame, by, *name, run)) is not None}
@@ -69,6 +80,33 @@ def matched_effects(frame: Frame, headline: Measure | None) -> list[Matched]:
         effect = Effect("matched", headline, arm, reference, told, family="exploratory", weights=weights)
         found.append(Matched(effect, by, float(budgets_S.mean()), ratio, reference if ratio < 1 else arm))
     return found
+
+
+def branch_effects(
+    frame: Frame, headline: Measure, by: str, reference: str, branches: Iterable[Mapping[str, Any]]
+) -> list[Matched]:
+    """Each arm against the reference, one of the two as it was when cooled down at the other's budget."""
+    whole = frame.whole or frame
+    cube = Scores(whole).cube(headline)
+    found: list[Matched] = []
+    if cube is None:
+        return found
+    totals = {arm: average(_totals(whole, by, arm)) for arm in whole.arms}
+    for branch in branches:
+        name, of = str(branch["arm"]), str(branch["of"])
+        arm = of if of != reference else str(branch["against"])
+        weights = {name if of == arm else arm: 1.0, reference if of == arm else name: -1.0}
+        effect = Effect(
+            "matched", headline, arm, reference, contrast(cube, weights), family="exploratory", weights=weights
+        )
+        found.append(Matched(effect, by, totals[name], totals[arm] / totals[reference], of, interpolated=False))
+    return found
+
+
+def _totals(frame: Frame, by: str, arm: str) -> dict[int, float]:
+    """What each seed of an arm spent of a budget."""
+    parts = [cost(frame, item, own_stages(frame)).get(arm, {}) for item in MATCH_ITEMS[by]]
+    return {seed: sum(part.get(seed, 0.0) for part in parts) for seed in frame.done(arm)}
 
 
 def _read(match: object, frame: Frame) -> tuple[str, str]:

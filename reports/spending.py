@@ -66,9 +66,12 @@ def matched_line(results: Results, shown: Shown, effect: Effect) -> str:
         return ""
     c = found.effect.contrast
     factor, suffix = common_unit([found.budget])
-    number = f"{shown.number(c.estimate, True)} ‡" + (f" {shown.interval(c)}" if c.known else f" ({c.reason})")
+    number = shown.number(c.estimate, True) + (" ‡" if found.interpolated else "")
+    number += f" {shown.interval(c)}" if c.known else f" ({c.reason})"
+    how = f"{found.on_the_way} cooled down where its trunk had cost that"
+    if found.interpolated:
+        how = f"{found.on_the_way} read on the way from its validation curve"
     return (
         f"With {found.by.replace('_', ' ')} matched to {found.effect.against} at {found.budget * factor:.2f} {suffix} "
-        f"(its own are {found.ratio:.2f} times those): {number}, {found.on_the_way} read on the way from its "
-        "validation curve; exploratory."
+        f"(its own are {found.ratio:.2f} times those): {number}, {how}; exploratory."
     )

@@ -106,6 +106,13 @@ class Study:
         return self.arms[self.default].get(axis) or self.axes[axis][0]
 
 
+def branch_names(study: Study) -> tuple[str, ...]:
+    """Arms that are another arm, cooled down a second time at a smaller budget: they stand in no table of their own."""
+    match = study.extra.get("match")
+    listed = match.get("branches") if isinstance(match, Mapping) else None
+    return tuple(dict.fromkeys(str(branch["arm"]) for branch in listed or []))
+
+
 def _matches(void: Void, levels: Mapping[str, str]) -> bool:
     return all(levels.get(axis) == level for axis, level in void.levels.items())
 

@@ -119,10 +119,33 @@ def test_curves_are_read_without_training_anew(plan: Callable[..., Plan]) -> Non
     ("match", "why"),
     [
         ("{by: train_flops, how: curves}", "match.how.*'curves'"),
-        ("{by: train_flops, how: curve, steps: [train.steps]}", "match.steps.*nothing is set"),
+        ("{by: train_flops, how: curve, steps: [train.steps]}", "match.steps.*no steps are set"),
         ("{by: train_flops, how: curve, to: defualt}", "match.to.*defualt"),
     ],
 )
 def test_wrong_curves_are_refused(plan: Callable[..., Plan], match: str, why: str) -> None:
     with pytest.raises(LavitError, match=why):
         plan("study=quickstart", f"study.match={match}")
+
+
+def test_the_dearer_of_two_branches_off_where_the_other_ends(plan: Callable[..., Plan]) -> None:
+    found = plan("study=quickstart", "study.match={by: train_flops, how: branch}")
+    steps = steps_of(found)
+    train, cooldown = steps["default"]
+    half, two_thirds = round(train / 2), round(train * 4 / 6)
+    of = {(branch.of, branch.against): branch for branch in found.branches}
+    assert set(of) == {("default", "regime=adapter"), ("default", "llm=frozen")}
+    assert of["default", "regime=adapter"].at == half and of["default", "llm=frozen"].at == two_thirds
+    configs = {run.arm: run for run in found.runs if run.seed == 0}
+    branch = configs[of["default", "regime=adapter"].arm]
+    assert branch.config["cooldown"] == configs["default"].config["cooldown"] | {
+        "at": half,
+        "steps": max(1, round(cooldown * half / train)),
+    }
+    assert branch.stage_keys["pretrain"] == configs["default"].stage_keys["pretrain"], "one trunk"
+    assert branch.stage_keys["cooldown"] != configs["default"].stage_keys["cooldown"]
+    assert configs["default"].config["train"]["branches"] == sorted([half, two_thirds])
+    document = found.study_document()
+    assert [b["arm"] for b in document["match"]["branches"]] == [b.arm for b in found.branches]
+    assert find_confounds(found) == []
+    assert "second cool-down" in found.render()
