@@ -8,6 +8,7 @@ report reads the learning curves at equal budgets instead (`reports.matched`). P
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -45,12 +46,19 @@ class Match:
         how: `steps`, every arm is trained for the budget; `branch`, every arm is trained as it is, and of each pair the
             dearer one is cooled down a second time, from where its trunk had cost what the other one did; `curve`,
             nothing is trained, and the report reads the learning curves at equal budgets.
+        further: with `branch`, more budgets that are matched beside the first.
     """
 
     by: str
     to: str = "default"
     steps: tuple[str, ...] = STEPS
     how: str = "steps"
+    further: tuple[str, ...] = ()
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Every budget that is matched."""
+        return (self.by, *self.further)
 
     @property
     def sets_steps(self) -> bool:
@@ -96,8 +104,15 @@ def read_match(value: Any, complain: Complaint) -> Match | None:
         if key not in KEYS:
             raise complain(f"match.{key}", "unknown key", did_you_mean(key, KEYS))
     by, to, steps = value.get("by"), value.get("to", "default"), value.get("steps", list(STEPS))
-    if by not in LEDGER:
-        raise complain("match.by", "missing" if by is None else f"there is no budget {by!r}", did_you_mean(by, LEDGER))
+    further: list[Any] = []
+    if isinstance(by, list) and by and value.get("how") == "branch":
+        by, *further = by
+        for other in further:
+            if other not in LEDGER:
+                raise complain("match.by", f"there is no budget {other!r}", did_you_mean(str(other), LEDGER))
+    if not isinstance(by, str) or by not in LEDGER:
+        what = "missing" if by is None else f"there is no budget {by!r}"
+        raise complain("match.by", what, did_you_mean(str(by), LEDGER) if by is not None else None)
     if not isinstance(to, str) or not to.strip():
         raise complain("match.to", f"{to!r} is not the name of an arm", hint)
     if not isinstance(steps, list) or not steps or not all(isinstance(s, str) and s for s in steps):
@@ -107,7 +122,7 @@ def read_match(value: Any, complain: Complaint) -> Match | None:
         raise complain("match.how", f"there is no way {how!r} to match", did_you_mean(how, HOW))
     if how != "steps" and "steps" in value:
         raise complain("match.steps", f"no steps are set where match.how is {how}", "take it out")
-    return Match(by, to, tuple(steps), how)
+    return Match(by, to, tuple(steps), how, tuple(further))
 
 
 def check_reference(study: Study, plan: Plan) -> None:
@@ -170,12 +185,14 @@ class Branch:
         of: the arm whose trunk it branches off.
         against: the arm whose budget it meets.
         at: the step of the trunk.
+        by: the budget.
     """
 
     arm: str
     of: str
     against: str
     at: int
+    by: str
 
 
 def branch_arms(study: Study, plan: Plan) -> tuple[tuple[Arm, ...], list[Branch]]:
@@ -188,17 +205,16 @@ def branch_arms(study: Study, plan: Plan) -> tuple[tuple[Arm, ...], list[Branch]
     match = _declared(study)
     check_reference(study, plan)
     reference = _reference(match, plan)
-    budget = price(match, plan, reference)
     branches: list[Branch] = []
-    for arm in plan.design.arms:
-        own = price(match, plan, arm.name)
-        if arm.name == reference or not own or abs(own / budget - 1) <= SAME:
+    for view, arm in itertools.product((replace(match, by=by) for by in match.views), plan.design.arms):
+        budget, own = price(view, plan, reference), price(view, plan, arm.name)
+        if arm.name == reference or not (own and budget) or abs(own / budget - 1) <= SAME:
             continue
         of, against = (arm.name, reference) if own > budget else (reference, arm.name)
         at = _branch_step(study, plan, of, min(own, budget) / max(own, budget))
         found = next((branch for branch in branches if (branch.of, branch.at) == (of, at)), None)
         name = found.arm if found else f"{of} · branch at step {at}"
-        branches.append(Branch(name, of, against, at))
+        branches.append(Branch(name, of, against, at, view.by))
     arms = list(plan.design.arms)
     for of in dict.fromkeys(branch.of for branch in branches):
         steps = sorted({branch.at for branch in branches if branch.of == of})

@@ -139,9 +139,12 @@ def _match_lines(plan: Plan) -> list[str]:
     """The steps that bring each arm to the matched budget, and what whole steps leave over."""
     match = plan.study.match
     if match is not None and plan.branches:
-        texts = [f"{_cut(b.of, 44)} at step {b.at}, for {_cut(b.against, 44)}" for b in plan.branches]
+        texts = [
+            f"{_cut(b.of, 44)} at step {b.at}, for the {b.by.replace('_', ' ')} of {_cut(b.against, 40)}"
+            for b in plan.branches
+        ]
         shown = texts[:12] + ([f"... and {len(texts) - 12} more"] if len(texts) > 12 else [])
-        told = f"{match.by.replace('_', ' ')}, by a second cool-down from a trunk of"
+        told = f"{' and '.join(match.views).replace('_', ' ')}, by a second cool-down from a trunk of"
         return ["", *_wrapped("matched", told), *(f"{'':{_LABEL + 2}}{text}" for text in shown)]
     if match is None or not plan.matched:
         return []

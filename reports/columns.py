@@ -9,6 +9,7 @@ from typing import Any
 
 from reports.budget import at_equal_flops, average, cost, own_stages
 from reports.controls import control_gaps
+from reports.matched import Matched
 from reports.measure import Cube, Measure
 from reports.mismatch import mismatches
 from reports.score_columns import DASH, Made, ScoreColumns, sentence
@@ -117,10 +118,17 @@ class ColumnMaker(ScoreColumns):
 
     def _equal_budget(self, declared: Mapping[str, Any]) -> Made:
         """The headline against the reference where both had cost the same, with its interval."""
-        found = {m.effect.subject: m for m in self.results.matched if math.isfinite(m.effect.contrast.estimate)}
-        headline = self.results.headline
-        if not found or headline is None:
-            return []
+        headline, made = self.results.headline, []
+        known = [m for m in self.results.matched if math.isfinite(m.effect.contrast.estimate)]
+        for by in dict.fromkeys(m.by for m in known):
+            if headline is not None:
+                found = {m.effect.subject: m for m in known if m.by == by}
+                made.append(self._one_budget(declared, headline, found))
+        return made
+
+    def _one_budget(
+        self, declared: Mapping[str, Any], headline: Measure, found: Mapping[str, Matched]
+    ) -> tuple[Column, dict[str, Cell]]:
         first = next(iter(found.values()))
         by, display = first.by.replace("train_", "").replace("_", " "), self.results.display(headline)
         how = "the dearer of the two was cooled down a second time, where its trunk had cost what the other did in all"
@@ -132,20 +140,12 @@ class ColumnMaker(ScoreColumns):
         )
         column = self._number(declared, f"equal_budget.{first.by}", signed=True, note=note)
         mark = " ‡" if first.interpolated else ""
-        column = replace(
-            column, label=f"Δ {display.name} at equal {by}{mark}", scale=display.scale, decimals=display.decimals
-        )
-        cells = {
-            arm: Cell(
-                mean=found[arm].effect.contrast.estimate,
-                interval=found[arm].effect.contrast,
-                called=found[arm].effect.contrast.significant,
-            )
-            if arm in found
-            else DASH
-            for arm in self.arms
-        }
-        return [(column, cells)]
+        column = replace(column, label=f"Δ at equal {by}{mark}", scale=display.scale, decimals=display.decimals)
+        cells = {}
+        for arm in self.arms:
+            told = found[arm].effect.contrast if arm in found else None
+            cells[arm] = DASH if told is None else Cell(mean=told.estimate, interval=told, called=told.significant)
+        return column, cells
 
     def _find_control(self, text: str) -> tuple[Measure | None, str]:
         label, _, control = text.partition("@")

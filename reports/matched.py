@@ -59,7 +59,7 @@ def matched_effects(frame: Frame, headline: Measure | None) -> list[Matched]:
         return []
     by, reference = _read(match, frame)
     if match.get("how") == "branch":
-        return branch_effects(frame, headline, by, reference, match.get("branches") or [])
+        return branch_effects(frame, headline, reference, match.get("branches") or [])
     rows = curve(frame, f"val/{frame.study.headline}")
     runs = {(str(a), int(s)): run for (a, s), run in rows.groupby(["arm", "seed"])}
     curves = {name: made for name, run in runs.items() if (made := _over_budget(frame, by, *name, run)) is not None}
@@ -83,7 +83,7 @@ def matched_effects(frame: Frame, headline: Measure | None) -> list[Matched]:
 
 
 def branch_effects(
-    frame: Frame, headline: Measure, by: str, reference: str, branches: Iterable[Mapping[str, Any]]
+    frame: Frame, headline: Measure, reference: str, branches: Iterable[Mapping[str, Any]]
 ) -> list[Matched]:
     """Each arm against the reference, one of the two as it was when cooled down at the other's budget."""
     whole = frame.whole or frame
@@ -91,15 +91,15 @@ def branch_effects(
     found: list[Matched] = []
     if cube is None:
         return found
-    totals = {arm: average(_totals(whole, by, arm)) for arm in whole.arms}
     for branch in branches:
-        name, of = str(branch["arm"]), str(branch["of"])
+        name, of, by = str(branch["arm"]), str(branch["of"]), str(branch["by"])
         arm = of if of != reference else str(branch["against"])
+        spent, own, base = (average(_totals(whole, by, one)) for one in (name, arm, reference))
         weights = {name if of == arm else arm: 1.0, reference if of == arm else name: -1.0}
         effect = Effect(
             "matched", headline, arm, reference, contrast(cube, weights), family="exploratory", weights=weights
         )
-        found.append(Matched(effect, by, totals[name], totals[arm] / totals[reference], of, interpolated=False))
+        found.append(Matched(effect, by, spent, own / base, of, interpolated=False))
     return found
 
 

@@ -95,7 +95,7 @@ def plan_against_actual(frame: Frame) -> list[Compared]:
 def matched_budgets(frame: Frame) -> list[Budget]:
     """Measured budgets of the arms of a study that matches them, over the reference's; empty where it does not."""
     match = frame.study.extra.get("match")
-    if not isinstance(match, dict) or match.get("by") not in MATCH_ITEMS or match.get("how") == "curve":
+    if not isinstance(match, dict) or match.get("by") not in MATCH_ITEMS or match.get("how", "steps") != "steps":
         return []
     arms = match.get("arms") or {}
     reference = frame.study.default if match.get("to", "default") == "default" else str(match["to"])

@@ -107,7 +107,7 @@ def test_a_branch_is_compared_like_any_run_and_stands_in_no_table(folder: Path) 
     plain = [c for c in _report(folder, study)["contrasts"] if c["kind"] == "arm" and c["benchmark"] == "caption"]
     study["arms"][branch] = dict(study["arms"]["default"])
     study["also"] = {branch: ["cooldown.at=20"]}
-    entry = {"arm": branch, "of": "default", "against": "llm=frozen", "at": 20}
+    entry = {"arm": branch, "of": "default", "against": "llm=frozen", "at": 20, "by": "train_flops"}
     study["match"] = {"by": "train_flops", "to": "default", "how": "branch", "branches": [entry]}
     found = _report(folder, study)
     matched = [c for c in found["contrasts"] if c["kind"] == "matched"]

@@ -149,3 +149,19 @@ def test_the_dearer_of_two_branches_off_where_the_other_ends(plan: Callable[...,
     assert [b["arm"] for b in document["match"]["branches"]] == [b.arm for b in found.branches]
     assert find_confounds(found) == []
     assert "second cool-down" in found.render()
+
+
+def test_several_budgets_branch_off_one_trunk(plan: Callable[..., Plan]) -> None:
+    found = plan("study=quickstart", "study.match={by: [train_flops, positions], how: branch}")
+    by = {(branch.by, branch.against): branch for branch in found.branches}
+    assert set(by) == {
+        ("train_flops", "regime=adapter"),
+        ("train_flops", "llm=frozen"),
+        ("positions", "regime=adapter"),
+    }
+    assert by["positions", "regime=adapter"].arm == by["train_flops", "regime=adapter"].arm, "one step, one branch"
+    assert len([arm for arm in found.design.arms if "branch" in arm.name]) == 2
+    with pytest.raises(LavitError, match=r"match\.by.*'hours'"):
+        plan("study=quickstart", "study.match={by: [train_flops, hours], how: branch}")
+    with pytest.raises(LavitError, match=r"match\.by"):
+        plan("study=quickstart", "study.match={by: [train_flops, positions]}")
