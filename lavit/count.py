@@ -117,10 +117,6 @@ def _alike(config: Config, inputs: dict[str, Config]) -> str:
     return json.dumps([own, needed], sort_keys=True, default=str)
 
 
-def _without_steps(node: Any) -> Any:
-    return {key: value for key, value in node.items() if key != "steps"} if isinstance(node, dict) else node
-
-
 def die_with_parent() -> None:
     """End this process once whoever asked is gone, however that ended: nobody is left to read the answers."""
     parent = os.getppid()
