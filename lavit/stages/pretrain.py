@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,12 +59,14 @@ def train_phase(module: ArmModule, context: StageContext) -> None:
     module.first_step = span.start
     steps = len(span)
     state: Path = context.out / "state.safetensors"
+    branches = [int(step) for step in config.train.branches if span.start < step < span.stop]
 
     def keep(optimizer: torch.optim.Optimizer) -> None:
         save_state(state, module, optimizer, steps)
 
     def branch(done: int, optimizer: torch.optim.Optimizer) -> None:
-        saved, ledger = branch_files(context.out, span.start + done)
+        # Beside the resumable state, so that an interrupted stage still has it when it goes on after this step.
+        saved, ledger = branch_files(context.out / "resume", span.start + done)
         save_state(saved, module, optimizer, done)
         if processes.first():
             module.final_ledger(done).write_to(ledger)
@@ -77,10 +80,15 @@ def train_phase(module: ArmModule, context: StageContext) -> None:
         validate_at=curve_points(steps, max(1, round(config.train.curve.points * steps / config.train.steps))),
         precision=config.train.precision,
         on_finish=keep,
-        keep_at=[step - span.start for step in config.train.branches if span.start < step < span.stop],
+        keep_at=[step - span.start for step in branches],
         keep=branch,
         trainer_config=TrainerConfig.of(config.trainer),
         workers=config.train.workers,
     )
     check_frozen(module, before)
+    if processes.first():
+        for step in branches:
+            kept, place = branch_files(context.out / "resume", step), branch_files(context.out, step)
+            os.replace(kept[0], place[0])
+            os.replace(kept[1], place[1])
     finish_arm(module, context, steps)
