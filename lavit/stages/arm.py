@@ -72,7 +72,7 @@ class ArmModule(StageModule):
 
     def begin(self, stage: str) -> None:
         """Take up the recipe of a stage: what it mixes, and which blocks learn."""
-        self.recipe = Recipe.read(self.config.regime, int(self.config.train.steps))
+        self.recipe = Recipe.read(self.config.regime, int(self.config.train.steps), stage)
         names = [phase.name for phase in self.recipe.phases]
         self.phase = self.recipe.phases[names.index(stage) if stage in names else -1]
         self.writes = self.phase.generation and self.model.head is not None

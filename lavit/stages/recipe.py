@@ -90,9 +90,9 @@ class Recipe:
     steps: int
 
     @classmethod
-    def read(cls, regime: Mapping[str, Any], steps: int) -> Recipe:
-        """The recipe of a ``regime`` node; a stage that may not read ``regime.tune`` sees the first phase alone."""
-        names = [name for name in ("pretrain", "tune") if name in regime and regime[name] is not None]
+    def read(cls, regime: Mapping[str, Any], steps: int, stage: str | None = None) -> Recipe:
+        """The recipe of a ``regime`` node; the stage ``pretrain``, which may not read what follows it, sees itself."""
+        names = ["pretrain"] if stage == "pretrain" or regime["tune"] is None else ["pretrain", "tune"]
         return cls(tuple(Phase.read(regime, name) for name in names), steps)
 
     def span(self, name: str) -> range:

@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.declared import DeclaredConfig
 from experiments.key import apply_canonical, nest, select
 from experiments.stages import StageSpec, read_all_stages
 from lavit.stages.context import StageContext
@@ -89,7 +90,7 @@ class Stages:
         if key not in self.folders:
             out = self.root / f"{len(self.folders):03d}-{stage}"
             out.mkdir(parents=True)
-            context = StageContext(stage, OmegaConf.create(own), seed, inputs, out)
+            context = StageContext(stage, DeclaredConfig(own, stage, specs()[stage].reads), seed, inputs, out)
             importlib.import_module(f"lavit.stages.{stage}").run(context)
             self.folders[key] = out
         return self.folders[key]
