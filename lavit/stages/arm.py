@@ -38,7 +38,8 @@ from lavit.stages.strategies import whole
 from lavit.stages.training import StageModule, step_generator
 
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
-EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight")
+LEARNED_ROWS = ("queries_MC", "queries_MH", "positions_NC", "distance.weight")  # of connectors
+EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS)
 HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "code_in.", "head.mix.")
 
 
@@ -181,7 +182,7 @@ class ArmModule(StageModule):
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = parameter.ndim > 1 and not name.endswith(EMBEDDINGS)
-                hidden = decays and name.startswith(HIDDEN)
+                hidden = decays and parameter.ndim == 2 and name.startswith(HIDDEN)  # convolutions are no matrices
                 block = block_of(name)
                 groups.setdefault((block == "llm", rates[block], decays, hidden), []).append(parameter)
         return [
