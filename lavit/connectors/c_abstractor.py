@@ -9,6 +9,8 @@ Shapes: B images, N patches, C channels (feature width or hidden), H W rows and 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -49,7 +51,7 @@ class CAbstractor(ImageConnector):
         if self.positions_NC is not None:
             nn.init.trunc_normal_(self.positions_NC, std=POSITION_STD)
         widths = [feature_dim, *[hidden] * depth]
-        self.before = nn.Sequential(*(ConvBlock(*pair, squeeze) for pair in zip(widths[:-1], widths[1:], strict=True)))
+        self.before = nn.Sequential(*(ConvBlock(*pair, squeeze) for pair in pairwise(widths)))
         self.after = nn.Sequential(*(ConvBlock(hidden, hidden, squeeze) for _ in range(depth)))
         self.project = nn.Sequential(nn.Linear(hidden, width), nn.SiLU(), nn.Linear(width, width))
 
