@@ -9,8 +9,10 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from lavit.build import build, locate, plain
+from lavit.connectors.bound import BoundConnector
 from lavit.connectors.image import ImageConnector
 from lavit.errors import LavitError
+from lavit.language import build_llm
 from lavit.model.lavit import build_connector
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -31,7 +33,11 @@ ROW_WISE = [file for file in FILES if file not in WHOLE]
 
 def connector_of(file: Path, **also: Any) -> nn.Module:
     torch.manual_seed(0)
-    return build_connector(node(file) | also, TOKENIZER, 10)
+    connector = build_connector(node(file) | also, TOKENIZER, 10)
+    if isinstance(connector, BoundConnector):
+        shape = {"width": 10, "layers": 1, "heads": 1, "mlp_width": 8, "max_positions": 8}
+        connector.bind(build_llm(shape, vocab_size=20))
+    return connector
 
 
 @pytest.mark.parametrize("file", ROW_WISE, ids=lambda file: file.stem)
