@@ -39,6 +39,7 @@ TRIALS = {
     "lavit.stages.language.run": "lavit.pricing.text.language",
     "lavit.stages.tokenizer.run": "lavit.pricing.visual.tokenizer",
     "lavit.stages.pixels.run": "lavit.pricing.visual.pixels",
+    "lavit.stages.qformer.run": "lavit.pricing.connectors.qformer",
     "lavit.stages.pretrain.run": "lavit.pricing.text.arm",
     "lavit.stages.tune.run": "lavit.pricing.text.arm",
     "lavit.stages.cooldown.run": "lavit.pricing.text.arm",

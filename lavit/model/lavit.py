@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from lavit.build import build, locate
+from lavit.connectors.bound import BoundConnector
 from lavit.connectors.image import ImageConnector
 from lavit.errors import LavitError
 from lavit.model.blocks import block_of, tensors_hash
@@ -214,6 +215,8 @@ def build_lavit(
             head = VisualHead(width, objective, places, implied, tokenizer["positions"] == "rank")
     with seeded(seed, "connector"):
         connects = None if connector is None else build_connector(connector, tokenizer, width)
+    if isinstance(connects, BoundConnector):
+        connects.bind(llm)
     with seeded(seed, "place"):
         place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * llm.config.initializer_range)
     return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed)

@@ -20,6 +20,7 @@ from transformers import LlamaForCausalLM
 
 import lavit.tokenizer
 from lavit.build import locate
+from lavit.connectors.bound import BoundConnector
 from lavit.connectors.image import ImageConnector
 from lavit.data import build
 from lavit.errors import LavitError
@@ -38,7 +39,8 @@ from lavit.stages.strategies import whole
 from lavit.stages.training import StageModule, step_generator
 
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
-EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight")
+LEARNED_ROWS = ("queries_MC", "queries_MH", "positions_NC", "rows_VW", "distance.weight")  # of connectors
+EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS)
 HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "code_in.", "head.mix.")
 
 
@@ -181,7 +183,7 @@ class ArmModule(StageModule):
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = parameter.ndim > 1 and not name.endswith(EMBEDDINGS)
-                hidden = decays and name.startswith(HIDDEN)
+                hidden = decays and parameter.ndim == 2 and name.startswith(HIDDEN)  # convolutions are no matrices
                 block = block_of(name)
                 groups.setdefault((block == "llm", rates[block], decays, hidden), []).append(parameter)
         return [
@@ -225,7 +227,9 @@ class ArmModule(StageModule):
             assert model.code_in is not None
             return dense_flops(model.code_in.weight.numel(), positions, TRAINED)
         if model.slots is None:
-            return dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
+            lent = model.connector.lent_weights if isinstance(model.connector, BoundConnector) else 0
+            own = dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
+            return own + dense_flops(lent, positions, TRAVERSED)
         if self._image_flops is None:
             self._image_flops = connector_flops(model.connector)
         return 3 * self._image_flops * positions / model.slots

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from lavit.connectors.qformer import QFormer
 from lavit.model.blocks import frozen_hashes
 from lavit.stages import processes
 from lavit.stages.arm import ArmModule, finish_arm
@@ -48,7 +49,11 @@ def check_frozen(module: ArmModule, before: Mapping[str, str]) -> None:
 def run(context: StageContext) -> None:
     """Train an arm at a constant rate; writes the weights and the optimizer's moments for the cool-down."""
     torch.manual_seed(context.seed)
-    train_phase(ArmModule(context), context)
+    module = ArmModule(context)
+    if "qformer" in context.inputs:
+        assert isinstance(module.model.connector, QFormer)
+        module.model.connector.begin_from(context.inputs["qformer"])
+    train_phase(module, context)
 
 
 def train_phase(module: ArmModule, context: StageContext) -> None:
