@@ -71,8 +71,9 @@ class SequenceBatch:
             targets and inputs of the next step, and those of a prompt that shows them [G].
         predict_at, predict_row: flat position that predicts, and the row to be predicted (-1: the image ends) [P].
         lengths_S: real length of each sequence, row by row.
-        document_BT: where rows are packed, which of its row's sequences each position belongs to; padding is one more.
-        position_BT: where rows are packed, each position's number within its sequence.
+        document_BT: which of its row's sequences each position belongs to, padding being one more; None where no row
+            holds several.
+        position_BT: each position's number within its sequence; None likewise.
     """
 
     ids_BT: Tensor
@@ -265,8 +266,8 @@ def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:
 
 
 def _within(sequences: list[Sequence], width: int) -> dict[str, Tensor]:
-    """Documents and positions of packed rows; nothing where each row is a sequence of its own."""
-    if not any(sequence.documents for sequence in sequences):
+    """Documents and positions of packed rows; nothing where no row holds more than one: causal attention is enough."""
+    if all(len(sequence.documents) < 2 for sequence in sequences):
         return {}
     document = np.zeros((len(sequences), width), np.int64)
     position = np.zeros((len(sequences), width), np.int64)

@@ -97,6 +97,10 @@ def test_a_packed_row_holds_its_documents_as_they_are() -> None:
         assert torch.equal(now.sort().values, moved), name
         for values in held:
             assert torch.equal(getattr(together, values)[now.argsort()], getattr(alone, values)[order]), values
+    for name in vars(alone):  # whatever is told of each position is told of it alike
+        if name.endswith("_BT") and name not in ("document_BT", "position_BT"):
+            rows = [row[:length] for row, length in zip(getattr(alone, name), alone.lengths_S.tolist(), strict=True)]
+            assert torch.equal(getattr(together, name)[0], torch.cat(rows)), name
 
 
 def test_what_stands_first_in_a_document_is_not_predicted_by_the_one_before() -> None:
@@ -152,6 +156,11 @@ def test_longer_documents_have_rows_of_their_own(count: int) -> None:
     assert sum(len(row.documents) for part in parts for row in part) == count + 1
     wasted = sum(len(part) * max(len(row.ids) for row in part) for part in parts) - 200 - 8 * count
     assert wasted <= 16, "short rows are not padded to the longest document"
+
+
+def test_documents_that_share_no_row_need_no_mask() -> None:
+    (part,) = packed([Sequence().text([1] * 20), Sequence().text([2] * 19)], 20, 16)
+    assert collate(part).document_BT is None and collate(part).lengths_S.tolist() == [19, 20]
 
 
 def test_ways_of_batching_that_there_are_not_and_attention_that_takes_no_mask_are_told(
