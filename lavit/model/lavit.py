@@ -25,7 +25,9 @@ from lavit.connectors.image import ImageConnector
 from lavit.errors import LavitError
 from lavit.model.blocks import block_of, tensors_hash
 from lavit.model.visual_head import Target, VisualHead
-from lavit.sequences import SequenceBatch, VisualStore
+from lavit.sequences import SequenceBatch, VisualStore, attention_mask
+
+MASKABLE = ("sdpa", "eager")  # attention of transformers that adds a mask to its scores
 
 
 class LaVIT(nn.Module):
@@ -132,8 +134,22 @@ class LaVIT(nn.Module):
 
     def hidden(self, batch: SequenceBatch, store: VisualStore) -> Tensor:
         """Last hidden states of every position, flat [B*T, W]."""
-        out = self.llm.model(inputs_embeds=self.embed(batch, store), use_cache=False)
+        x_BTW = self.embed(batch, store)
+        out = self.llm.model(inputs_embeds=x_BTW, use_cache=False, **self._within_documents(batch, x_BTW))
         return out.last_hidden_state.flatten(0, 1)
+
+    def _within_documents(self, batch: SequenceBatch, x_BTW: Tensor) -> dict[str, Tensor]:
+        """What keeps the documents of packed rows apart in the LLM."""
+        if batch.document_BT is None or batch.position_BT is None:
+            return {}
+        kind = self.llm.config._attn_implementation
+        if kind not in MASKABLE:
+            raise LavitError(
+                f"packed rows need attention that takes a mask ({' or '.join(MASKABLE)}), and the LLM has {kind!r}",
+                "set train.batching=buckets",
+            )
+        mask_B1TT = attention_mask(batch.document_BT, x_BTW.dtype)
+        return {"attention_mask": mask_B1TT.to(x_BTW.device), "position_ids": batch.position_BT.to(x_BTW.device)}
 
     def embed_written(self, store: VisualStore, rows: Tensor | slice) -> Tensor:
         """Embeddings of stored tokens as if the model had written them: its code, or the vector before quantisation."""

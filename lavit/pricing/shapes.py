@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
@@ -35,18 +36,22 @@ class Shapes(TorchDispatchMode):
     """Where an operation meets a tensor on the meta device, its other tensors are taken for their shapes.
 
     A mask chooses as many rows as it has ones; a mask without values is taken to be all ones. Autocast does not know
-    the meta device, and is left out there.
+    the meta device, and is left out there. Attention is that of a kernel which keeps no scores, as all devices have
+    one; left to itself the meta device would keep them.
     """
 
     def __enter__(self) -> Any:
         self._autocast = torch.autocast
         torch.autocast = _autocast(torch.autocast)  # type: ignore[misc,assignment]
+        self._attention = F.scaled_dot_product_attention
+        F.scaled_dot_product_attention = _attention(self._attention)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         _known.clear()
         torch.autocast = self._autocast  # type: ignore[misc]
+        F.scaled_dot_product_attention = self._attention
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -73,6 +78,25 @@ def _autocast(real: Any) -> Callable[..., Any]:
         return nullcontext() if device_type == "meta" else real(device_type, *args, **kwargs)
 
     return autocast
+
+
+def _attention(real: Any) -> Callable[..., Tensor]:
+    def attention(
+        query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        if not query.is_meta or args or kwargs.get("enable_gqa"):
+            return real(query, key, value, attn_mask, *args, **kwargs)
+        bias = None
+        if attn_mask is not None:
+            bias = torch.empty(attn_mask.shape, dtype=query.dtype, device="meta")
+            bias = bias.expand(*query.shape[:-1], key.shape[-2])
+        options = {"dropout_p": kwargs.get("dropout_p", 0.0), "is_causal": kwargs.get("is_causal", False)}
+        made = torch.ops.aten._scaled_dot_product_efficient_attention(
+            query, key, value, bias, True, **options, scale=kwargs.get("scale")
+        )
+        return made[0]
+
+    return attention
 
 
 def _chosen(index: Tensor | None) -> Sequence[Tensor | None]:

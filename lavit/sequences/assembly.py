@@ -4,8 +4,9 @@
 only the text is supervised; where the text comes first the tokens are targets too (codes or vectors). Padding is
 on the right, so that a causal model needs no mask in training.
 
-Shapes: B sequences, T positions, E visual tokens that enter, G visual tokens that are generated (of the whole batch),
-P predictions of a visual token or of the image's end.
+Shapes: S sequences, B rows of a batch (each a sequence, or several that are packed: :mod:`lavit.sequences.packing`),
+T positions, E visual tokens that enter, G visual tokens that are generated (of the whole batch), P predictions of a
+visual token or of the image's end.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Sequence:
     enters: list[tuple[int, int, int]] = field(default_factory=list)  # (position, first row, count)
     shown: list[tuple[int, int, int]] = field(default_factory=list)
     generated: list[tuple[int, int, int]] = field(default_factory=list)
+    documents: list[int] = field(default_factory=list)  # lengths of those that are packed into it; empty: none
 
     def text(self, ids: list[int], weight: float = 0.0) -> Sequence:
         """Append text; ``weight`` is its weight in the loss (0: read, never predicted)."""
@@ -68,7 +70,10 @@ class SequenceBatch:
         generated_at, generated_row: the same for visual tokens in the form in which they are written: those that are
             targets and inputs of the next step, and those of a prompt that shows them [G].
         predict_at, predict_row: flat position that predicts, and the row to be predicted (-1: the image ends) [P].
-        lengths_B: real length of each sequence.
+        lengths_S: real length of each sequence, row by row.
+        document_BT: which of its row's sequences each position belongs to, padding being one more; None where no row
+            holds several.
+        position_BT: each position's number within its sequence; None likewise.
     """
 
     ids_BT: Tensor
@@ -81,16 +86,19 @@ class SequenceBatch:
     generated_row: Tensor
     predict_at: Tensor
     predict_row: Tensor
-    lengths_B: Tensor
+    lengths_S: Tensor
+    document_BT: Tensor | None = None
+    position_BT: Tensor | None = None
 
     @property
     def positions(self) -> int:
         """Positions that are not padding."""
-        return int(self.lengths_B.sum())
+        return int(self.lengths_S.sum())
 
     def to(self, device: torch.device) -> SequenceBatch:
         """The batch on ``device``."""
-        return SequenceBatch(**{name: value.to(device) for name, value in vars(self).items()})
+        there = {name: value for name, value in vars(self).items() if value is not None}
+        return SequenceBatch(**{name: value.to(device) for name, value in there.items()})
 
 
 class SequenceBuilder:
@@ -252,8 +260,23 @@ def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:
         generated_row=_flat(generated_rows),
         predict_at=_flat(predict),
         predict_row=_flat(predict_rows),
-        lengths_B=torch.tensor(lengths),
+        lengths_S=torch.tensor([length for s in sequences for length in s.documents or [len(s.ids)]]),
+        **_within(sequences, width),
     )
+
+
+def _within(sequences: list[Sequence], width: int) -> dict[str, Tensor]:
+    """Documents and positions of packed rows; nothing where no row holds more than one: causal attention is enough."""
+    if all(len(sequence.documents) < 2 for sequence in sequences):
+        return {}
+    document = np.zeros((len(sequences), width), np.int64)
+    position = np.zeros((len(sequences), width), np.int64)
+    for b, sequence in enumerate(sequences):
+        lengths = sequence.documents or [len(sequence.ids)]
+        lengths = [*lengths, width - sum(lengths)]  # the last is padding
+        document[b] = np.repeat(np.arange(len(lengths)), lengths)
+        position[b] = np.concatenate([np.arange(length) for length in lengths])
+    return {"document_BT": torch.from_numpy(document), "position_BT": torch.from_numpy(position)}
 
 
 def _flat(parts: list[np.ndarray]) -> Tensor:

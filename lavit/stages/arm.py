@@ -29,7 +29,7 @@ from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_para
 from lavit.model.blocks import BLOCKS, block_of
 from lavit.model.lavit import LaVIT, build_lavit
 from lavit.model.text_tasks import answer_questions, write_captions
-from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, buckets, collate, regroup
+from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, batches, collate, regroup
 from lavit.stages import processes
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
@@ -86,7 +86,7 @@ class ArmModule(StageModule):
     # -- data ---------------------------------------------------------------------------------------------------
 
     def batch(self, step: int) -> list[SequenceBatch]:
-        """This process' share of the step's sequences, in batches of similar length.
+        """This process' share of the step's sequences, in batches (``train.batching``).
 
         Every process makes all of them, so that draws and loss weights are those of the whole batch.
         """
@@ -105,11 +105,11 @@ class ArmModule(StageModule):
     def _cut(self, kinds: list[list[list[Sequence]]]) -> list[list[Sequence]]:
         """Batches of this process' sequences; where layers are split all processes call them equally often."""
         mixes = [[sequence for shares in kinds for sequence in shares[number]] for number in range(processes.size())]
-        overhead = self.config.train.bucket_overhead
-        own = buckets(mixes[processes.rank()], overhead)
+        own = batches(mixes[processes.rank()], self.config.train)
         if self.config.trainer.get("strategy") != "fsdp":
             return own
-        count = min(max(len(buckets(mix, overhead)) for mix in mixes), min(map(len, mixes)))
+        cuts = [batches(mix, self.config.train) for mix in mixes]
+        count = min(max(map(len, cuts)), min(sum(map(len, cut)) for cut in cuts))
         return regroup(own, count)
 
     def caption_sequences(self, step: int, count: int) -> list[Sequence]:
@@ -207,7 +207,7 @@ class ArmModule(StageModule):
         model, llm = self.model, self.model.llm
         factor = TRAINED if next(llm.parameters()).requires_grad else TRAVERSED
         body = sum(p.numel() for p in llm.model.layers.parameters())
-        squared = float(part.lengths_B.double().square().sum())
+        squared = float(part.lengths_S.double().square().sum())
         flops = dense_flops(body, part.positions, factor)
         flops += attention_flops(llm.config.num_hidden_layers, llm.config.hidden_size, squared, factor)
         flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)

@@ -86,7 +86,7 @@ class LanguageModule(StageModule):
             hidden = self.llm.model(input_ids=part.ids_BT, use_cache=False).last_hidden_state
             logits = self.llm.lm_head(hidden.flatten(0, 1)[part.text_at])
             total = total + (F.cross_entropy(logits, part.text_ids, reduction="none") * part.text_weights).sum()
-            squared = float(part.lengths_B.double().square().sum())
+            squared = float(part.lengths_S.double().square().sum())
             config = self.llm.config
             flops = attention_flops(config.num_hidden_layers, config.hidden_size, squared, TRAINED)
             body = sum(p.numel() for p in self.llm.model.layers.parameters())

@@ -48,6 +48,14 @@ def test_every_stage_of_a_recipe_is_priced_at_what_it_measures(
     assert count(question(config, stage))["ledger"] == pytest.approx(stages.ledger(config, stage), rel=1e-9)
 
 
+@pytest.mark.parametrize("batching", ["packed", "padded"])
+def test_the_way_of_batching_costs_nothing_in_the_ledger(batching: str, stages: Stages) -> None:
+    config = whole(f"train.batching={batching}", "train.row=96")
+    ledger, bucketed = stages.ledger(config, "pretrain"), stages.ledger(whole(), "pretrain")
+    assert ledger == pytest.approx(bucketed, rel=1e-9)
+    assert count(question(config, "pretrain"))["ledger"] == pytest.approx(ledger, rel=1e-9)
+
+
 def test_a_cooldown_goes_on_with_the_same_prices() -> None:
     trunk, cooldown = (count(question(whole(), stage)) for stage in ("pretrain", "cooldown"))
     assert cooldown["ledger"]["steps"] == 2
