@@ -14,7 +14,7 @@ from lavit.build import locate
 from lavit.connectors.image import ImageConnector
 from lavit.count import count
 from lavit.errors import LavitError
-from lavit.pricing import text
+from lavit.pricing import connectors, text
 from lavit.stages import pretrain
 from lavit.stages.arm import ArmModule
 from lavit.stages.context import StageContext
@@ -28,13 +28,20 @@ def seeing_images_whole() -> list[str]:
     return [file.stem for file in files if issubclass(locate(OmegaConf.load(file)._target_), ImageConnector)]
 
 
+def kinds() -> list[object]:
+    """All of them; every run knows one of each kind: with the LLM's weights, with attention, with convolutions."""
+    quick = ("align_vlm", "resampler", "c_abstractor")
+    others = [name for name in seeing_images_whole() if name not in quick]
+    return [*quick, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
+
+
 def price_of(config: DictConfig) -> dict[str, float]:
     """The ledger that pre-training is planned with."""
     asked = question(config, "pretrain")
     return asdict(text.arm(asked["config"], dict(asked["inputs"]), "meta").ledger())
 
 
-@pytest.mark.parametrize("connector", ["align_vlm", *seeing_images_whole()])
+@pytest.mark.parametrize("connector", kinds())
 def test_it_trains_as_an_arm_at_the_price_that_was_planned(connector: str, stages: Stages) -> None:
     config = whole(*SHORT, connector=connector, tokens="fixed")
     assert price_of(config) == pytest.approx(stages.ledger(config, "pretrain"), rel=1e-9)
@@ -58,6 +65,27 @@ def test_the_first_stage_is_priced_and_its_queries_are_what_pre_training_begins_
     pretrain.run(StageContext("pretrain", OmegaConf.create(read(config, "pretrain")), 0, inputs, tmp_path))
     for name, value in load_file(folder / "connector.safetensors").items():
         assert torch.equal(begun[f"connector.{name}"], value), name
+
+
+@pytest.mark.slow
+def test_a_first_stage_learns_which_text_belongs_to_which_image() -> None:
+    config = whole(connector="qformer_two_stage", tokens="fixed")
+    asked = question(config, "qformer")
+    torch.manual_seed(0)
+    module = connectors.qformer(asked["config"], dict(asked["inputs"]), "cpu").module
+    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
+    pairs = module.batch(0)  # random features with real captions: they can only be learned by heart
+    begun: dict[str, float] = {}
+    for step in range(220):
+        loss, losses = module.loss(pairs, step)
+        begun = begun or {name: value.item() for name, value in losses.items()}
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    ended = {name: value.item() for name, value in losses.items()}
+    assert ended["itc"] < 0.6 < begun["itc"]  # its smoothed labels leave 0.47
+    assert ended["itm"] < 0.1 < begun["itm"]
+    assert ended["itg"] < 0.1 < begun["itg"]
 
 
 def test_a_first_stage_is_run_where_there_is_one() -> None:
