@@ -1,14 +1,19 @@
 """Packed rows: every document once, none sees another, and nothing is learned that padded rows would not teach."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from tiny_arm import BUILDER, CODEBOOK, FEATURES, MODELS, PLACES, make
 
 from lavit.errors import LavitError
 from lavit.model.lavit import LaVIT
 from lavit.sequences import Sequence, SequenceBatch, VisualStore, batches, collate, fit_rows, join, packed
+from lavit.stages import processes
+from lavit.stages.arm import ArmModule
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=30)
 TRAIN = {"row": 24, "bucket_overhead": 16}
@@ -161,6 +166,22 @@ def test_longer_documents_have_rows_of_their_own(count: int) -> None:
 def test_documents_that_share_no_row_need_no_mask() -> None:
     (part,) = packed([Sequence().text([1] * 20), Sequence().text([2] * 19)], 20, 16)
     assert collate(part).document_BT is None and collate(part).lengths_S.tolist() == [19, 20]
+
+
+@pytest.mark.parametrize("batching", ["buckets", "packed", "padded"])
+def test_processes_that_share_layers_call_them_equally_often(batching: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [[90, 4, 5, 6], [3, 4, 5, 6], [20, 20, 20, 20]]  # of each process' sequences
+    shares = [[Sequence().text([1] * length) for length in own] for own in lengths]
+    config = {"train": {"batching": batching, **TRAIN}, "trainer": {"strategy": "fsdp"}}
+    module = SimpleNamespace(config=OmegaConf.create(config))
+    monkeypatch.setattr(processes, "size", lambda: len(lengths))
+    counts = []
+    for rank, own in enumerate(lengths):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        parts = ArmModule._cut(module, [shares])  # type: ignore[arg-type]
+        assert sorted(n for part in parts for row in part for n in row.documents or [len(row.ids)]) == sorted(own)
+        counts.append(len(parts))
+    assert len(set(counts)) == 1
 
 
 def test_ways_of_batching_that_there_are_not_and_attention_that_takes_no_mask_are_told(
