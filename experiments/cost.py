@@ -19,6 +19,7 @@ from experiments.child import Child
 from experiments.codeversion import read_module, source_root
 from experiments.key import digest, without
 from experiments.pace import planned_steps
+from experiments.released import files_of
 
 if TYPE_CHECKING:
     from experiments.plan import Plan, StageJob
@@ -94,7 +95,7 @@ def _part(job: StageJob, unpriced: list[str]) -> str:
     """The digest of what one stage brings to a price; a job's key stands for its config, which is hashed once."""
     which = (job.stage, job.key, repr(unpriced))
     if which not in _parts:
-        _parts[which] = digest([without(job.config, unpriced), job.code])
+        _parts[which] = digest([without(job.config, unpriced), job.code, *files_of(job.config)])
     return _parts[which]
 
 

@@ -26,6 +26,7 @@ from experiments.pace import Pace
 from experiments.pilot import read_pilot
 from experiments.plan import Plan, Run, StageJob
 from experiments.power import detectable_effects
+from experiments.released import RELEASED, released_files
 from experiments.search import plan_search
 from experiments.stages import StageSpec, read_all_stages, read_stages, stage_names
 from experiments.study import Study, read_study
@@ -283,11 +284,13 @@ _fingerprints: dict[str, str] = {}
 
 
 def _files_of(key: str, subtree: Any, config: Mapping[str, Any], datasets: DatasetFiles) -> str:
-    """A hash of the files that the data's or the suite's config names ("" for none): other files, another result."""
+    """A hash of the files that a config names, data, suite or released weights ("" for none): they make the result."""
     if not isinstance(subtree, Mapping):
         return ""
     if key == "data":
         return _fingerprint(subtree)
+    if key in RELEASED:
+        return released_files(key, subtree)
     return datasets.hash(subtree, config.get("data")) if key == "suite" else ""
 
 

@@ -1,4 +1,4 @@
-"""The LLM: transformers' Llama at any size, saved as safetensors with its config beside it."""
+"""The LLM: transformers' Llama at any size, saved as safetensors with its config beside it, or a released one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
+
+from lavit.language.pretrained import load_inspected
 
 
 def build_llm(config: Mapping[str, Any], vocab_size: int) -> LlamaForCausalLM:
@@ -47,14 +49,16 @@ def save_llm(llm: LlamaForCausalLM, config: Mapping[str, Any], folder: Path) -> 
     save_file({n: t.contiguous() for n, t in llm.state_dict().items()}, folder / "llm.safetensors")
 
 
-def load_llm(folder: Path, fresh: int | None = None) -> LlamaForCausalLM:
-    """Read what :func:`save_llm` wrote.
+def load_llm(folder: Path, fresh: int | None = None) -> Any:
+    """Read what :func:`save_llm` wrote, or the released LLM that the stage points to.
 
     Args:
         folder: of the language stage.
         fresh: a seed; the same LLM with the random weights that it gives, as if it had never read a text.
     """
     config = json.loads((folder / "llm.json").read_text())
+    if "released" in config:
+        return load_inspected(folder, config, fresh)
     with torch.random.fork_rng(devices=[]):
         if fresh is not None:
             torch.manual_seed(fresh)

@@ -16,11 +16,15 @@ class TextTokenizer:
 
     ``<question>`` and ``<answer>`` mark the parts of a question, so that a model knows by its prompt whether
     it is asked to answer or to describe.
+
+    Attributes:
+        question_ids, answer_ids: what stands before a question, and before its answer.
     """
 
     def __init__(self, backend: Tokenizer):
         self.backend = backend
         self.pad, self.bos, self.eos, self.unk, self.question, self.answer = range(len(CONTROL))
+        self.question_ids, self.answer_ids = [self.question], [self.answer]
         self._cache: dict[str, list[int]] = {}
 
     @classmethod
@@ -55,6 +59,10 @@ class TextTokenizer:
             if len(self._cache) < 200_000:
                 self._cache[text] = ids
         return ids
+
+    def follow(self, text: str) -> list[int]:
+        """Ids of ``text`` behind other text: the same here, where every word carries its own beginning."""
+        return self.encode(text)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ``ids``; control tokens vanish, punctuation is closed up."""

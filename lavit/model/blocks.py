@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
 PREFIXES = {
@@ -62,5 +63,5 @@ def tensors_hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
     for name, tensor in sorted(tensors):
         digest.update(name.encode())
         gathered = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-        digest.update(gathered.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(gathered.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LlamaForCausalLM
+from transformers import DynamicCache, PreTrainedModel
 
 from lavit.errors import LavitError
+from lavit.language import access
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT
 from lavit.model.padding import pad_left
@@ -41,14 +42,14 @@ class Decoder:
         self.padded = mask is not None
 
     def _forward(self, x_BTW: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
-        out = self.model.llm.model(
-            inputs_embeds=x_BTW,
+        out = access.body(self.model.llm)(
+            inputs_embeds=x_BTW.to(self.model.llm.dtype),
             attention_mask=mask,
             position_ids=positions,
             past_key_values=self.cache,
             use_cache=True,
         )
-        return out.last_hidden_state[:, -1]
+        return out.last_hidden_state[:, -1].to(self.model.marks.weight.dtype)
 
     def step(self, x_BW: Tensor) -> None:
         """Feed one embedding a row."""
@@ -103,7 +104,7 @@ def common_beginnings(prompts: list[Sequence]) -> list[int]:
 
 
 @torch.no_grad()
-def greedy_text(llm: LlamaForCausalLM, prompts: list[list[int]], limit: int, eos: int) -> list[list[int]]:
+def greedy_text(llm: PreTrainedModel, prompts: list[list[int]], limit: int, eos: int) -> list[list[int]]:
     """Greedy text of a bare text LLM after each prompt, without the end mark."""
     embed = llm.get_input_embeddings()
     rows = [embed(torch.tensor(prompt, device=llm.device)) for prompt in prompts]

@@ -17,12 +17,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from lavit.build import build, locate
 from lavit.connectors.bound import BoundConnector
 from lavit.connectors.image import ImageConnector
 from lavit.errors import LavitError
+from lavit.language import access
 from lavit.model.blocks import block_of, tensors_hash
 from lavit.model.visual_head import Target, VisualHead
 from lavit.sequences import SequenceBatch, VisualStore, attention_mask
@@ -48,7 +49,7 @@ class LaVIT(nn.Module):
 
     def __init__(
         self,
-        llm: LlamaForCausalLM,
+        llm: PreTrainedModel,
         head: VisualHead | None,
         codebook_KD: Tensor,
         connector: nn.Module | None,
@@ -57,7 +58,7 @@ class LaVIT(nn.Module):
         seed: int = 0,
     ):
         super().__init__()
-        width, scale = llm.config.hidden_size, llm.config.initializer_range
+        width = access.width(llm)
         codes, code_dim = codebook_KD.shape
         self.llm, self.head = llm, head
         self.llm_trainable = llm_trainable
@@ -66,7 +67,7 @@ class LaVIT(nn.Module):
         self.register_buffer("codebook_KD", codebook_KD.clone(), persistent=False)
         with seeded(seed, "marks"):  # new vocabulary is drawn like the LLM's own embeddings
             self.marks = nn.Embedding(2, width)
-            nn.init.normal_(self.marks.weight, std=scale)
+            access.draw_rows(llm, self.marks.weight)
         self.connector = connector
         #: Positions that an image takes up when it is read; None: one for each of its visual tokens.
         self.slots: int | None = getattr(connector, "tokens", None)
@@ -82,17 +83,18 @@ class LaVIT(nn.Module):
                 self.code_in = nn.Linear(code_dim, width)
             with seeded(seed, "code_rows"):
                 self.code_rows = nn.Embedding(codes, width)
-                nn.init.normal_(self.code_rows.weight, std=scale)
+                access.draw_rows(llm, self.code_rows.weight)
 
     @property
     def text_vocabulary(self) -> int:
         """Number of text ids; the image marks follow."""
-        return self.llm.config.vocab_size
+        return access.rows(self.llm)
 
     def embed_ids(self, ids: Tensor) -> Tensor:
         """Embeddings of text ids and image marks."""
-        table = torch.cat([self.llm.model.embed_tokens.weight, self.marks.weight])
-        return F.embedding(ids, table)
+        first = self.text_vocabulary
+        text = access.embed_text(self.llm, ids.clamp(max=first - 1))
+        return torch.where((ids >= first)[..., None], self.marks((ids - first).clamp(min=0)), text)
 
     def embed_entering(self, features_EC: Tensor, places_E: Tensor) -> Tensor:
         """Embeddings of an image that is read row by row: connected features and their places [E, W]."""
@@ -130,13 +132,13 @@ class LaVIT(nn.Module):
         if len(batch.generated_at):
             assert store is not None
             x = x.index_copy(0, batch.generated_at, self.embed_written(store, batch.generated_row))
-        return x.view(*batch.ids_BT.shape, -1)
+        return x.view(*batch.ids_BT.shape, -1).to(self.llm.dtype)
 
     def hidden(self, batch: SequenceBatch, store: VisualStore) -> Tensor:
         """Last hidden states of every position, flat [B*T, W]."""
         x_BTW = self.embed(batch, store)
-        out = self.llm.model(inputs_embeds=x_BTW, use_cache=False, **self._within_documents(batch, x_BTW))
-        return out.last_hidden_state.flatten(0, 1)
+        out = access.body(self.llm)(inputs_embeds=x_BTW, use_cache=False, **self._within_documents(batch, x_BTW))
+        return out.last_hidden_state.flatten(0, 1).to(self.marks.weight.dtype)
 
     def _within_documents(self, batch: SequenceBatch, x_BTW: Tensor) -> dict[str, Tensor]:
         """What keeps the documents of packed rows apart in the LLM."""
@@ -174,7 +176,7 @@ class LaVIT(nn.Module):
 
     def text_loss(self, hidden: Tensor, batch: SequenceBatch) -> Tensor:
         """Cross-entropy in nats of each supervised text id, weighted as the sequence says [supervised]."""
-        logits = self.llm.lm_head(hidden[batch.text_at])
+        logits = access.text_logits(self.llm, hidden[batch.text_at])
         return F.cross_entropy(logits, batch.text_ids, reduction="none") * batch.text_weights
 
     def visual_loss(
@@ -201,7 +203,7 @@ class LaVIT(nn.Module):
 
 
 def build_lavit(
-    llm: LlamaForCausalLM,
+    llm: PreTrainedModel,
     tokenizer: Mapping[str, Any],
     codebook_KD: Tensor,
     connector: Mapping[str, Any] | None,
@@ -222,7 +224,7 @@ def build_lavit(
         seed: of the new parts' initial weights.
     """
     places, implied = int(tokenizer["num_places"]), bool(tokenizer["places_implied"])
-    width = llm.config.hidden_size
+    width = access.width(llm)
     head = None
     if target is not None:
         with seeded(seed, "target"):
@@ -234,7 +236,7 @@ def build_lavit(
     if isinstance(connects, BoundConnector):
         connects.bind(llm)
     with seeded(seed, "place"):
-        place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * llm.config.initializer_range)
+        place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * access.entering_deviation(llm))
     return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed)
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
+from lavit.language import access
 from lavit.model.padding import pad_left
 from lavit.model.slot_cache import SlotCache
 from lavit.model.text_search import BeamSearch, Greedy, Search
@@ -82,7 +83,7 @@ class Prompts:
 
 @torch.no_grad()
 def write_ids(
-    llm: LlamaForCausalLM,
+    llm: PreTrainedModel,
     prompts: Prompts,
     settings: TextSettings,
     eos: int,
@@ -128,7 +129,7 @@ class Reader:
         seen_BS: which slots hold something and not padding.
     """
 
-    def __init__(self, llm: LlamaForCausalLM, capacity: int, rows: int):
+    def __init__(self, llm: PreTrainedModel, capacity: int, rows: int):
         self.llm, self.cache = llm, SlotCache(capacity)
         self.seen_BS = torch.zeros(rows, 0, dtype=torch.bool, device=llm.device)
 
@@ -145,7 +146,7 @@ class Reader:
 
     def forward(self, x_BLW: Tensor, positions_BL: Tensor, bias_BLS: Tensor) -> Tensor:
         """Hidden states of new positions [B, L, W]; ``bias_BLS`` is added to how much they look at each slot."""
-        passes: Any = self.llm.model
+        passes: Any = access.body(self.llm)
         out = passes(
             inputs_embeds=x_BLW,
             attention_mask=bias_BLS[:, None],
@@ -166,7 +167,7 @@ def _bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _read_prompts(
-    llm: LlamaForCausalLM, prompts: Prompts, chosen: list[int], settings: TextSettings
+    llm: PreTrainedModel, prompts: Prompts, chosen: list[int], settings: TextSettings
 ) -> tuple[Reader, Tensor]:
     """Rows that have read their prompts, with free slots for what they will write; hidden states [B, W]."""
     prefix_of = [prompts.prefix_of[row] for row in chosen]
@@ -195,7 +196,7 @@ def _write(reader: Reader, hidden_BW: Tensor, search: Search, beams: int) -> Non
     bias_BKS = torch.full((len(hidden_BW), beams, cache.capacity), closed, dtype=hidden_BW.dtype, device=llm.device)
     bias_BKS[:, :, : cache.used] = _bias(reader.seen_BS, hidden_BW.dtype)[:, None]
     own = torch.arange(beams, device=llm.device)
-    scores_BKV = llm.lm_head(hidden_BW).float()[:, None].expand(-1, beams, -1)
+    scores_BKV = access.text_logits(llm, hidden_BW).float()[:, None].expand(-1, beams, -1)
     while True:
         ids_BK, parent_BK = search.advance(scores_BKV)
         if parent_BK is not None:
@@ -211,4 +212,4 @@ def _write(reader: Reader, hidden_BW: Tensor, search: Search, beams: int) -> Non
         bias_BKS[:, own, used + own] = 0
         hidden_BKW = reader.forward(embed(ids_BK), position_BK, bias_BKS[:, :, : used + beams])
         position_BK = position_BK + 1
-        scores_BKV = llm.lm_head(hidden_BKW).float()
+        scores_BKV = access.text_logits(llm, hidden_BKW).float()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from lavit.errors import LavitError
-from lavit.language import TextTokenizer
+from lavit.language import TextTokenizer, access
 from lavit.model.padding import pad_left
 from lavit.sequences import Sequence as Row
 from lavit.sequences import collate
@@ -84,9 +84,9 @@ class TokenModel(ABC):
 class TextModel(TokenModel):
     """A text LLM of this suite, as its language stage left it."""
 
-    def __init__(self, llm: LlamaForCausalLM, text: TextTokenizer):
+    def __init__(self, llm: PreTrainedModel, text: TextTokenizer):
         self.llm, self.text = llm, text
-        self.max_length = int(llm.config.max_position_embeddings)
+        self.max_length = access.positions(llm)
         self.prefix, self.eos = text.bos, text.eos
 
     def encode(self, text: str, special: bool = True) -> list[int]:
@@ -104,10 +104,10 @@ class TextModel(TokenModel):
         hidden_BTW = self._hidden(batch, visual)
         last = [len(row.ids) for row in rows]
         at = [hidden_BTW[b, end - count : end] for b, (end, count) in enumerate(zip(last, counts, strict=True))]
-        return list(self.llm.lm_head(torch.cat(at)).split(counts))
+        return list(access.text_logits(self.llm, torch.cat(at)).split(counts))
 
     def _hidden(self, batch: Any, visual: Any) -> Tensor:
-        return self.llm.model(input_ids=batch.ids_BT, use_cache=False).last_hidden_state
+        return access.body(self.llm)(input_ids=batch.ids_BT, use_cache=False).last_hidden_state
 
     def generation_inputs(self, rows: list[Row], visual: Any) -> dict[str, Tensor]:
         """See the base class."""

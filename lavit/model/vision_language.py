@@ -21,7 +21,7 @@ import lavit.pixels
 import lavit.tokenizer
 import lavit.vision
 from lavit.errors import LavitError
-from lavit.language import TextTokenizer, load_llm
+from lavit.language import TextTokenizer, load_llm, load_text
 from lavit.model.decoding import generate_images
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.encoded_images import EncodedImages, pack
@@ -246,7 +246,7 @@ def load(folders: dict[str, Path]) -> Arm:
     visual = lavit.tokenizer.load(folders["tokenizer"], folders["vision"])
     model = build_arm(config, folders["language"], visual, 0)
     model.load_state_dict(load_file(folder / "model.safetensors"))
-    text = TextTokenizer.load(folders["language"] / "tokenizer.json")
+    text = load_text(folders["language"])
     vision, pixels = lavit.vision.load(folders["vision"]), lavit.pixels.load(folders["pixels"])
     arm = Arm(model.eval(), text, vision, visual, pixels)
     arm.language = folders["language"]

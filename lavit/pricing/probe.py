@@ -36,6 +36,8 @@ def seconds_per_step(build: Build, config: Config, inputs: Mapping[str, Any]) ->
         )
     torch.manual_seed(0)
     trial = build(config, dict(inputs), "cpu")
+    if not trial.steps:
+        return 0.0
     module = trial.module
     module.optimizer_config = OptimizerConfig(lr=1e-4, method=trial.method, warmup=0)
     module.local_steps, module.local_start = max(1, trial.steps), 0

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lavit.build import build
 from lavit.language.llm import build_llm
-from lavit.ledger import Ledger
+from lavit.language.pretrained import pretrained_of
+from lavit.ledger import Ledger, count_parameters
 from lavit.pricing.shapes import Shapes
 from lavit.pricing.trial import (
     ORDERED,
@@ -22,6 +23,7 @@ from lavit.pricing.trial import (
     corpus_of,
     evenly,
     kept_places,
+    llm_of,
     order,
     sampled_steps,
     stand_in_size,
@@ -64,7 +66,7 @@ class LanguageTrial(LanguageModule):
         data = OmegaConf.to_container(config.data)
         self.config, self.seed = config.language, int(config.language.seed)
         self.corpus = corpus_of(data)  # type: ignore[arg-type]
-        self.text = text_of(data, int(self.config.vocab_size))  # type: ignore[arg-type]
+        self.text = text_of(data, self.config)  # type: ignore[arg-type]
         self.builder = SequenceBuilder(self.text)
         with torch.device(device):
             self.llm = build_llm(self.config, len(self.text))
@@ -81,12 +83,12 @@ class ArmTrial(ArmModule):
         self.config, self.seed = config, 0
         self.corpus = corpus_of(data)
         language = inputs["language"]["language"]
-        self.text = text_of(data, int(language["vocab_size"]))
+        self.text = text_of(data, language)
         self.builder = SequenceBuilder(self.text)
         with torch.device(device):
             shape = {name: getattr(visual, name) for name in SHAPE}
             codebook_KD = torch.zeros(visual.codebook_size, visual.code_dim)
-            llm = build_llm(language, len(self.text))
+            llm = llm_of(language, self.text)
             self.model = assemble_arm(config, llm, shape, codebook_KD, 0)
         mean = kept_places(inputs["tokenizer"]["tokens"], inputs["tokenizer"]["tokenizer"], visual.num_places)
         size = self.corpus.size("train")
@@ -104,6 +106,11 @@ class ArmTrial(ArmModule):
 def language(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     """The text LLM's stage; its ledger is what its loss counts on some steps, times the steps."""
     node: Any = OmegaConf.create(dict(config))
+    released = pretrained_of(node.language)
+    if released is not None:
+        with torch.device(device):
+            llm = released.untrained()
+        return Trial(StageModule(), llm, lambda: Ledger(params_total=count_parameters(llm)[0]), steps=0)
     module = LanguageTrial(node, device)
     own = node.language
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lavit.data import Corpus
 from lavit.data import build as build_corpus
-from lavit.language import TextTokenizer
+from lavit.language import TextTokenizer, build_llm, pretrained_of
 from lavit.ledger import Ledger
 from lavit.stages.language import train_tokenizer
 from lavit.stages.order import DataOrder
@@ -76,9 +76,19 @@ def corpus_of(data: Config) -> Corpus:
     return _corpus(json.dumps(data))
 
 
-def text_of(data: Config, vocab_size: int) -> TextTokenizer:
-    """The text tokenizer that the language stage will train: it depends on the corpus alone, so it is known now."""
-    return _text(json.dumps(data), vocab_size)
+def text_of(data: Config, language: Config) -> TextTokenizer:
+    """The text tokenizer that the language stage will train: it depends on the corpus alone, so it is known now.
+
+    Or that of the released LLM which the config names.
+    """
+    released = pretrained_of(language)
+    return released.text() if released is not None else _text(json.dumps(data), int(language["vocab_size"]))
+
+
+def llm_of(language: Config, text: TextTokenizer) -> Any:
+    """The LLM of a language stage with random weights, on the current default device."""
+    released = pretrained_of(language)
+    return released.untrained() if released is not None else build_llm(language, len(text))
 
 
 @lru_cache(maxsize=8)

@@ -14,14 +14,14 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lavit.build import build, plain
-from lavit.ledger import Ledger
+from lavit.ledger import Ledger, count_parameters
 from lavit.pricing.shapes import Shapes, know
 from lavit.pricing.text import encoder_of
 from lavit.pricing.trial import Config, Trial, corpus_of, empty, evenly, kept_places, order, stand_in_size
 from lavit.stages.pixels import PixelTraining
 from lavit.stages.tokenizer import TokenizerTraining, training_ledger
 from lavit.stages.training import StageModule
-from lavit.stages.vision import VisionTraining
+from lavit.stages.vision import VisionTraining, is_released, released_encoder
 from lavit.tokenizer.loading import assemble
 from lavit.tokenizer.selector import Selection
 from lavit.vision.heads import TextTower, Vocabulary
@@ -121,6 +121,10 @@ class PixelTrial(PixelTraining):
 def vision(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     """The encoder with its heads."""
     node: Any = OmegaConf.create(dict(config))
+    if is_released(node.vision.encoder):
+        with torch.device(device):
+            encoder = released_encoder(node.vision, corpus_of(config["data"]).image_size)
+        return Trial(StageModule(), encoder, lambda: Ledger(params_total=count_parameters(encoder)[0]), steps=0)
     module = VisionTrial(node.vision, config["data"], device)
     return Trial(module, module, _by_shapes(module.ledger), int(node.vision.steps), data=[module.images])
 

@@ -132,9 +132,9 @@ class SequenceBuilder:
 
     def _pairs(self, sequence: Sequence, pairs: Iterable[tuple[str, str | None]]) -> Sequence:
         for question, answer in pairs:
-            sequence.text([self.text.question, *self.text.encode(question), self.text.answer])
+            sequence.text([*self.text.question_ids, *self.text.follow(question), *self.text.answer_ids])
             if answer is not None:
-                sequence.text([*self.text.encode(answer), self.text.eos], 1.0)
+                sequence.text([*self.text.follow(answer), self.text.eos], 1.0)
         return sequence
 
     def document(self, document: str) -> Sequence:

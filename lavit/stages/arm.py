@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 import lavit.tokenizer
 from lavit.build import locate
@@ -24,7 +24,7 @@ from lavit.connectors.bound import BoundConnector
 from lavit.connectors.image import ImageConnector
 from lavit.data import build
 from lavit.errors import LavitError
-from lavit.language import TextTokenizer, load_llm
+from lavit.language import access, load_llm, load_text
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.blocks import BLOCKS, block_of
 from lavit.model.lavit import LaVIT, build_lavit
@@ -41,7 +41,7 @@ from lavit.stages.training import StageModule, step_generator
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
 LEARNED_ROWS = ("queries_MC", "queries_MH", "positions_NC", "rows_VW", "distance.weight")  # of connectors
 EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS)
-HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "code_in.", "head.mix.")
+HIDDEN = ("connector.", "vector_in.", "code_in.", "head.mix.")  # and the layers of the LLM
 
 
 class ArmModule(StageModule):
@@ -56,7 +56,7 @@ class ArmModule(StageModule):
         self.config: DictConfig = config
         self.seed = context.seed
         self.corpus = build(config.data)
-        self.text = TextTokenizer.load(context.inputs["language"] / "tokenizer.json")
+        self.text = load_text(context.inputs["language"])
         self.builder = SequenceBuilder(self.text)
         visual = lavit.tokenizer.load(context.inputs["tokenizer"], context.inputs["vision"])
         self.model = build_arm(config, context.inputs["language"], visual, context.seed)
@@ -180,10 +180,12 @@ class ArmModule(StageModule):
         rates = {block: float(self.phase.lr.get(block, 1.0)) for block in BLOCKS}
         rates["llm"] *= float(self.config.llm.lr_scale)
         groups: dict[tuple[bool, float, bool, bool], list[Tensor]] = {}
+        inner = {id(parameter) for parameter in access.layers(self.model.llm).parameters()}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = parameter.ndim > 1 and not name.endswith(EMBEDDINGS)
-                hidden = decays and parameter.ndim == 2 and name.startswith(HIDDEN)  # convolutions are no matrices
+                matrix = parameter.ndim == 2  # convolutions are none
+                hidden = decays and matrix and (name.startswith(HIDDEN) or id(parameter) in inner)
                 block = block_of(name)
                 groups.setdefault((block == "llm", rates[block], decays, hidden), []).append(parameter)
         return [
@@ -198,7 +200,7 @@ class ArmModule(StageModule):
 
     def layers(self) -> Iterable[nn.Module]:
         """The LLM's."""
-        return self.model.llm.model.layers
+        return access.layers(self.model.llm)
 
     # -- ledger -------------------------------------------------------------------------------------------------
 
@@ -206,11 +208,11 @@ class ArmModule(StageModule):
         """Positions, text tokens, visual positions and FLOPs of a batch; whole numbers, so sums are exact."""
         model, llm = self.model, self.model.llm
         factor = TRAINED if next(llm.parameters()).requires_grad else TRAVERSED
-        body = sum(p.numel() for p in llm.model.layers.parameters())
+        body = sum(p.numel() for p in access.layers(llm).parameters())
         squared = float(part.lengths_S.double().square().sum())
         flops = dense_flops(body, part.positions, factor)
-        flops += attention_flops(llm.config.num_hidden_layers, llm.config.hidden_size, squared, factor)
-        flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
+        flops += attention_flops(llm.config.num_hidden_layers, access.attention_width(llm), squared, factor)
+        flops += dense_flops(access.head(llm).weight.numel(), len(part.text_at), factor)
         flops += self.reading_flops(len(part.enter_at))
         if self.writes and model.head is not None:
             per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
@@ -317,7 +319,7 @@ def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokeni
 
 
 def assemble_arm(
-    config: DictConfig, llm: LlamaForCausalLM, tokenizer: Mapping[str, Any], codebook_KD: Tensor, seed: int
+    config: DictConfig, llm: PreTrainedModel, tokenizer: Mapping[str, Any], codebook_KD: Tensor, seed: int
 ) -> LaVIT:
     """The same from a language model and what a model has to know of its tokenizer (see :func:`build_lavit`)."""
     target = locate(config.target._target_) if "target" in config else None
@@ -342,12 +344,22 @@ def inherit_counts(module: ArmModule, *ledgers: Path) -> None:
     module.counts.copy_(module.trunk_counts)
 
 
+def unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of which no two share memory, as safetensors wants them: tied tables are written twice."""
+    seen: set[int] = set()
+    found = {}
+    for name, value in weights.items():
+        found[name] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    return found
+
+
 def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``; called by every process."""
     weights = {name: whole(tensor).contiguous() for name, tensor in module.model.state_dict().items()}
     if not processes.first():
         return
-    save_file(weights, context.out / "model.safetensors")
+    save_file(unshared(weights), context.out / "model.safetensors")
     parts = ("regime", "visual_input", "target", "llm", "llm_init", "connector")
     config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
     config["begins_at"] = module.first_step

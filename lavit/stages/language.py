@@ -3,6 +3,8 @@
 It learns three things: text, answers to questions about a description, and captions that retell a description. A
 frozen LLM can only show what it learned here, so the stage is judged by grounded questions (the description is given)
 against blind ones (another image's description), not by perplexity.
+
+Where the config names a released LLM, nothing is trained: it is checked, and the stage's folder points to it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from lavit.data import build
 from lavit.language.llm import build_llm, save_llm
+from lavit.language.pretrained import PretrainedLLM, pretrained_of
 from lavit.language.text import TextTokenizer
 from lavit.ledger import TRAINED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.decoding import greedy_text
@@ -146,9 +149,26 @@ def train_tokenizer(corpus: Any, vocab_size: int) -> TextTokenizer:
     return TextTokenizer.train(texts, vocab_size)
 
 
+def point_to(released: PretrainedLLM, context: StageContext) -> None:
+    """Check a released LLM and its tokenizer, and write down where it lies and which files it is made of."""
+    text = released.text()
+    found = released.inspect()
+    content = json.dumps(found, indent=1, sort_keys=True)
+    (context.out / "llm.json").write_text(content + "\n")
+    (context.out / "config.json").write_text(json.dumps({"vocab_size": len(text)}) + "\n")
+    (context.out / "metrics.json").write_text("{}\n")
+    Ledger(params_total=found["parameters"]).write(context.out)
+
+
 def run(context: StageContext) -> None:
-    """Train the text LLM; writes ``llm.safetensors``, ``llm.json`` and ``tokenizer.json``."""
+    """Train the text LLM; writes ``llm.safetensors``, ``llm.json`` and ``tokenizer.json``.
+
+    Of a released LLM ``llm.json`` alone, which names its folder and the hash of every file.
+    """
     config = context.config.language
+    released = pretrained_of(config)
+    if released is not None:
+        return point_to(released, context)
     module = LanguageModule(context)
     fit(
         module,

@@ -2,7 +2,7 @@
 
 Where the data know what each patch shows (the embedded world), dense labels and a linear pixel head teach it;
 labels alone throw the background and shapes smaller than a patch away. Where they do not, pixel reconstruction
-and image-text contrast do.
+and image-text contrast do. A released encoder is not trained: it is checked, and the stage's folder points to it.
 
 Shapes: B images, N patches, C channels, L classes, P values of a patch's pixels, T words.
 """
@@ -18,15 +18,18 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from lavit import data
-from lavit.build import build, plain
+from lavit.build import build, locate, plain
 from lavit.data import Corpus
+from lavit.errors import LavitError
 from lavit.ledger import Ledger, count_parameters
+from lavit.released_files import commit_of, find_checkpoint, inventory
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
 from lavit.stages.outputs import forward_flops, label_match, load_images, psnr, save_weights, write_json
 from lavit.stages.training import OptimizerConfig, StageModule, fit, step_generator
 from lavit.vision.encoder import VisionEncoder, patchify, scale_pixels
 from lavit.vision.heads import TextTower, Vocabulary, label_loss
+from lavit.vision.pretrained import KEY, PretrainedEncoder
 
 EVALUATED = 1024  # images of the validation split that the stage's own metrics look at
 LONGEST_TEXT = 48
@@ -128,10 +131,53 @@ class VisionTraining(StageModule):
         return metrics
 
 
+def is_released(encoder: Any) -> bool:
+    """Whether an ``encoder`` node names a released encoder, which nobody trains."""
+    target = locate(str(encoder["_target_"]))
+    return isinstance(target, type) and issubclass(target, PretrainedEncoder)
+
+
+def released_encoder(config: Any, image_size: int) -> PretrainedEncoder:
+    """The released encoder of a ``vision`` node, its weights not loaded.
+
+    Raises:
+        LavitError: the node asks for training.
+    """
+    if int(config.get("steps", 0)):
+        raise LavitError(
+            f"vision.steps={config['steps']}: the vision stage trains no released encoder", "set vision.steps=0"
+        )
+    encoder: PretrainedEncoder = build(config["encoder"], image_size=image_size)
+    return encoder
+
+
+def point_to(config: DictConfig, corpus: Corpus, context: StageContext) -> None:
+    """Load a released encoder, look through it once, and write down where it lies and which files it is made of."""
+    encoder = released_encoder(config, corpus.image_size)
+    encoder.load()
+    with torch.no_grad():
+        features_BNC = encoder.eval()(load_images(corpus, "val", 2))
+    if not bool(torch.isfinite(features_BNC).all()):
+        raise LavitError(f"vision.path={config.encoder.path}: its features hold NaN or infinity")
+    folder = find_checkpoint(KEY, config.encoder.path, config.encoder.revision)
+    commit = commit_of(folder)
+    place = {"path": str(config.encoder.path if commit else folder), "revision": commit}
+    options = plain(config.encoder) | place | {"image_size": corpus.image_size}
+    files = inventory(KEY, folder)
+    write_json(context.out / "config.json", {"encoder": options, "labels": 0, "files": files})
+    write_json(context.out / "metrics.json", {})
+    Ledger(params_total=count_parameters(encoder)[0]).write(context.out)
+
+
 def run(context: StageContext) -> None:
-    """Train the vision encoder; see the module's docstring. Writes encoder and label head."""
+    """Train the vision encoder; see the module's docstring. Writes encoder and label head.
+
+    Of a released encoder ``config.json`` alone, which names its folder and the hash of every file.
+    """
     config = context.config.vision
     corpus = data.build(context.config.data)
+    if is_released(config.encoder):
+        return point_to(config, corpus, context)
     torch.manual_seed(context.seed)
     module = VisionTraining(config, corpus, context.seed)
     steps = int(config.steps)

@@ -2,5 +2,6 @@
 
 from lavit.vision.encoder import VisionEncoder, patchify, unpatchify
 from lavit.vision.loading import load, load_label_head
+from lavit.vision.pretrained import PretrainedEncoder
 
-__all__ = ["VisionEncoder", "load", "load_label_head", "patchify", "unpatchify"]
+__all__ = ["PretrainedEncoder", "VisionEncoder", "load", "load_label_head", "patchify", "unpatchify"]
