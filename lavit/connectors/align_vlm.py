@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from lavit.connectors.bound import BoundConnector
 from lavit.errors import LavitError
+from lavit.language import access
 
 
 class AlignVLM(BoundConnector):
@@ -36,21 +37,21 @@ class AlignVLM(BoundConnector):
         self.temperature, self.top_k, self.own_head = temperature, top_k, own_head
         self.rows_VW: nn.Parameter | None = None
 
-    def bind(self, llm: LlamaForCausalLM) -> None:
+    def bind(self, llm: PreTrainedModel) -> None:
         """Take up the LLM, whose words are mixed; the own head begins as a copy of its output rows."""
         super().bind(llm)
         if self.own_head:
-            self.rows_VW = nn.Parameter(llm.lm_head.weight.detach().clone())
+            self.rows_VW = nn.Parameter(access.head(llm).weight.detach().float().clone())
 
     @property
     def lent_weights(self) -> int:
         """The table of embeddings, and the output rows where they are the LLM's."""
-        table_VW = self._llm[0].model.embed_tokens.weight
+        table_VW = access.embedding(self._llm[0]).weight
         return table_VW.numel() * (1 if self.own_head else 2)
 
     def words(self, features_EC: Tensor) -> Tensor:
         """Weights [E, V] of the words in each row's mixture: at least 0, in all 1."""
-        rows_VW = self._llm[0].lm_head.weight.detach() if self.rows_VW is None else self.rows_VW
+        rows_VW = access.head(self._llm[0]).weight.detach().float() if self.rows_VW is None else self.rows_VW
         logits_EV = self.norm(self.project(features_EC)) @ rows_VW.T / self.temperature
         if self.top_k:
             least_E1 = logits_EV.topk(min(self.top_k, logits_EV.shape[1]), dim=-1).values[:, -1:]
@@ -59,4 +60,5 @@ class AlignVLM(BoundConnector):
 
     def forward(self, features_EC: Tensor) -> Tensor:
         """The mixtures [E, W]."""
-        return self.words(features_EC) @ self._llm[0].model.embed_tokens.weight.detach()
+        llm = self._llm[0]
+        return self.words(features_EC) @ access.embedding(llm).weight.detach().float() * access.entering_scale(llm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import nn
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 
 class BoundConnector(nn.Module):
@@ -14,9 +14,9 @@ class BoundConnector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._llm: tuple[LlamaForCausalLM, ...] = ()  # in a tuple, so that it is no part of this module
+        self._llm: tuple[PreTrainedModel, ...] = ()  # in a tuple, so that it is no part of this module
 
-    def bind(self, llm: LlamaForCausalLM) -> None:
+    def bind(self, llm: PreTrainedModel) -> None:
         """Take up the LLM; called once, when an arm's model is assembled."""
         self._llm = (llm,)
 

@@ -35,7 +35,7 @@ class QFormerTrial(QFormerStage):
         data: Any = OmegaConf.to_container(config.data)
         corpus = corpus_of(data)
         shape = {name: getattr(visual, name) for name in ("feature_dim", "num_places", "places_implied")}
-        text = text_of(data, int(inputs["language"]["language"]["vocab_size"]))
+        text = text_of(data, inputs["language"]["language"])
         with torch.device(device):
             self.begin(config.connector, corpus, text, shape, 0)
         self.counts = torch.zeros((), dtype=torch.float64)

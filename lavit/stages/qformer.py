@@ -25,7 +25,7 @@ from lavit.connectors.qformer_text import QFormerPretraining, contrast_loss, har
 from lavit.data import Corpus
 from lavit.data import build as build_corpus
 from lavit.errors import LavitError
-from lavit.language import TextTokenizer
+from lavit.language import TextTokenizer, load_text
 from lavit.ledger import Ledger, count_parameters
 from lavit.model.lavit import build_connector, seeded
 from lavit.sequences import VisualStore
@@ -46,7 +46,7 @@ class QFormerStage(StageModule):
         super().__init__()
         visual = lavit.tokenizer.load(context.inputs["tokenizer"], context.inputs["vision"])
         shape = {name: getattr(visual, name) for name in ("feature_dim", "num_places", "places_implied")}
-        text = TextTokenizer.load(context.inputs["language"] / "tokenizer.json")
+        text = load_text(context.inputs["language"])
         self.begin(context.config.connector, build_corpus(context.config.data), text, shape, context.seed)
         self.store = VisualStore.load(context.inputs["tokenizer"] / "tokens-train.safetensors")
         self.val_store = VisualStore.load(context.inputs["tokenizer"] / "tokens-val.safetensors")
