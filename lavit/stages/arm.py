@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 import lavit.tokenizer
-from lavit.build import locate
+from lavit.build import build as build_part
+from lavit.build import plain
 from lavit.connectors.bound import BoundConnector
 from lavit.connectors.image import ImageConnector
 from lavit.data import build
@@ -28,9 +30,11 @@ from lavit.language import TextTokenizer, load_llm
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.blocks import BLOCKS, block_of
 from lavit.model.lavit import LaVIT, build_lavit
+from lavit.model.targets import ImageShape, Target
 from lavit.model.text_tasks import answer_questions, write_captions
 from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, batches, collate, regroup
 from lavit.stages import processes
+from lavit.stages.collapse import VarianceWatch
 from lavit.stages.context import StageContext
 from lavit.stages.order import DataOrder
 from lavit.stages.outputs import forward_flops
@@ -40,8 +44,9 @@ from lavit.stages.training import StageModule, step_generator
 
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
 LEARNED_ROWS = ("queries_MC", "queries_MH", "positions_NC", "rows_VW", "distance.weight")  # of connectors
-EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS)
-HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "code_in.", "head.mix.")
+READ_OUT_ROWS = ("rank_ME", "query_NE")
+EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS, *READ_OUT_ROWS)
+HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "code_in.", "head.mix.", "head.target.readout.blocks.")
 
 
 class ArmModule(StageModule):
@@ -81,7 +86,11 @@ class ArmModule(StageModule):
         check_shares(self.phase.counts(self.config.train, self.config.train.steps))
         self.model.learn(self.phase.learns, self.writes)
         for store in (self.store, self.val_store):
-            store.slots = self.model.slots
+            store.slots, store.writes_slots = self.model.slots, self.model.writes_slots
+        self.watch: VarianceWatch | None = None
+        if self.writes and self.model.moving_target:
+            assert self.model.head is not None
+            self.watch = VarianceWatch(self.model.head.target.collapse_below)
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -144,7 +153,7 @@ class ArmModule(StageModule):
         """Prompt first, then the image's tokens."""
         index = self.order[GENERATION].take(step, count)
         prompts = self.corpus.prompts("train", index)
-        return [self.builder.generation(p, self.store.rows(i)) for i, p in zip(index, prompts, strict=True)]
+        return [self.builder.generation(p, self.store.written(i)) for i, p in zip(index, prompts, strict=True)]
 
     # -- loss ---------------------------------------------------------------------------------------------------
 
@@ -170,6 +179,11 @@ class ArmModule(StageModule):
         visual, parts = self.model.visual_loss(torch.cat(predicting), torch.cat(rows), store, total)
         metrics |= {f"visual_{name}": value for name, value in parts.items()}
         return text + self.weights.generation * visual, metrics
+
+    def after_step(self, step: int) -> None:
+        """Stop where a target that the arm itself makes has collapsed."""
+        if self.watch is not None and "visual_variance" in self.step_metrics:
+            self.watch.see(float(processes.total(self.step_metrics["visual_variance"])), step)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups by kind of weight and rate: a recipe may scale that of each block, and ``llm.lr_scale`` the LLM's.
@@ -213,11 +227,7 @@ class ArmModule(StageModule):
         flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
         flops += self.reading_flops(len(part.enter_at))
         if self.writes and model.head is not None:
-            per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
-            flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
-            enters = model.code_in if model.discrete else model.vector_in
-            assert enters is not None
-            flops += dense_flops(enters.weight.numel(), len(part.generated_at), TRAINED)
+            flops += self.writing_flops(len(part.predict_at), len(part.generated_at))
         return torch.tensor([part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64)
 
     def reading_flops(self, positions: int) -> float:
@@ -230,11 +240,44 @@ class ArmModule(StageModule):
             lent = model.connector.lent_weights if isinstance(model.connector, BoundConnector) else 0
             own = dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
             return own + dense_flops(lent, positions, TRAVERSED)
+        return 3 * self.image_flops() * positions / model.slots
+
+    def writing_flops(self, predictions: int, written: int) -> float:
+        """FLOPs of what predicts visual tokens, and of what feeds ``written`` of them back."""
+        model, head = self.model, self.model.head
+        assert head is not None
+        beside = ("place.weight", "target.readout.")
+        per_prediction = sum(p.numel() for n, p in head.named_parameters() if not n.startswith(beside))
+        flops = dense_flops(per_prediction, predictions, TRAINED)
+        if not model.writes_slots:
+            enters = model.code_in if model.discrete else model.vector_in
+            assert enters is not None
+            return flops + dense_flops(enters.weight.numel(), written, TRAINED)
+        assert model.slots is not None
+        images = written / model.slots
+        again = self.image_flops() * (1 if head.target.stop_gradient else 3)  # what is regressed, made anew
+        return flops + self.reading_flops(written) + images * (again + 3 * self.readout_flops())
+
+    def image_flops(self) -> float:
+        """FLOPs of one image through a connector that sees it whole, forward."""
         if self._image_flops is None:
-            self._image_flops = connector_flops(model.connector)
-        return 3 * self._image_flops * positions / model.slots
+            assert self.model.connector is not None
+            self._image_flops = connector_flops(self.model.connector)
+        return self._image_flops
+
+    def readout_flops(self) -> float:
+        """FLOPs of one image's features read out of the connector's slots, forward."""
+        if self._readout_flops is None:
+            assert self.model.head is not None
+            readout: Any = self.model.head.target.readout
+            device = next(readout.parameters()).device
+            self._readout_flops = forward_flops(
+                readout, torch.zeros(1, readout.slots, readout.llm_width, device=device)
+            )
+        return self._readout_flops
 
     _image_flops: float | None = None
+    _readout_flops: float | None = None
 
     def cumulative(self) -> dict[str, float]:
         """Training FLOPs of the arm so far, a cool-down's trunk included."""
@@ -320,9 +363,18 @@ def assemble_arm(
     config: DictConfig, llm: LlamaForCausalLM, tokenizer: Mapping[str, Any], codebook_KD: Tensor, seed: int
 ) -> LaVIT:
     """The same from a language model and what a model has to know of its tokenizer (see :func:`build_lavit`)."""
-    target = locate(config.target._target_) if "target" in config else None
+    target = None
+    if "target" in config:
+        options = {name: value for name, value in plain(config.target).items() if name != "name"}
+        target = partial(build_target, options)
     connector = config.connector if "connector" in config else None
     return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed)
+
+
+def build_target(options: Mapping[str, Any], images: ImageShape) -> Target:
+    """The target of a config node."""
+    target: Target = build_part(options, images=images)
+    return target
 
 
 def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
