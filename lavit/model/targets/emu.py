@@ -88,7 +88,7 @@ class EmuTarget(Regressed):
         vectors_IMW = vectors_PD.detach().view(-1, self.slots, self.width)
         wanted_INC, _ = store.padded_features(rows_P[:: self.slots] // self.slots)
         share = 1.0 if total is None else len(vectors_IMW) / float(total(rows_P.new_tensor(len(vectors_IMW)).double()))
-        loss = F.mse_loss(self.readout(vectors_IMW), wanted_INC) * share
+        loss = F.mse_loss(self.readout(vectors_IMW), wanted_INC.detach()) * share
         spread = {"variance": variance(vectors_IMW) * share, "rank": effective_rank(vectors_IMW) * share}
         return loss, {"readout": loss.detach(), **spread}
 
