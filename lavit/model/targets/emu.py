@@ -53,7 +53,7 @@ class EmuTarget(Regressed):
         self,
         images: ImageShape,
         readout: Mapping[str, Any],
-        collapse_below: float = 0.02,
+        collapse_below: float = 0.05,
         stop_gradient: bool = True,
         control: bool = False,
         end: str = "class",

@@ -96,16 +96,18 @@ def test_variance_and_rank_are_those_between_images() -> None:
 
 
 def trained(model: LaVIT, steps: int) -> VarianceWatch:
-    """Train the whole arm on writing alone, watched."""
-    watch = VarianceWatch(below=0.05)
+    """Train a whole arm to write four images and to tell them apart in text, watched."""
+    watch = VarianceWatch(below=0.1)
     store = store_for(model)
-    batch = collate([BUILDER.generation("blue", store.written(i)) for i in range(4)])
+    texts = ["a red circle", "a blue square", "a circle and a square", "blue"]
+    written = [BUILDER.generation("blue", store.written(i)) for i in range(4)]
+    batch = collate(written + [BUILDER.caption(store.entering(i), text) for i, text in enumerate(texts)])
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for step in range(steps):
-        hidden = model.hidden(batch, store)[batch.predict_at]
-        loss, metrics = model.visual_loss(hidden, batch.predict_row, store)
+        hidden = model.hidden(batch, store)
+        loss, metrics = model.visual_loss(hidden[batch.predict_at], batch.predict_row, store)
         optimizer.zero_grad()
-        loss.backward()
+        (loss + model.text_loss(hidden, batch).mean()).backward()
         optimizer.step()
         watch.see(float(metrics["variance"]), step)
     return watch
@@ -115,7 +117,7 @@ def test_without_the_stop_gradient_the_target_collapses_and_training_says_so() -
     with pytest.raises(TrainingError, match="target has collapsed"):
         trained(make("collapse"), 150)
     start, now = trained(make("emu"), 40).seen.tolist()
-    assert now > 0.2 * start
+    assert now > start, "what captions need is not given up"
 
 
 def test_the_watch_goes_on_where_it_was() -> None:
