@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ import lavit.tokenizer
 from lavit.build import build as build_part
 from lavit.build import plain
 from lavit.connectors.bound import BoundConnector
-from lavit.connectors.image import ImageConnector
 from lavit.data import build
 from lavit.errors import LavitError
 from lavit.language import TextTokenizer, load_llm
@@ -36,8 +35,8 @@ from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStor
 from lavit.stages import processes
 from lavit.stages.collapse import VarianceWatch
 from lavit.stages.context import StageContext
+from lavit.stages.image_flops import ImageFlops, writing_flops
 from lavit.stages.order import DataOrder
-from lavit.stages.outputs import forward_flops
 from lavit.stages.recipe import KINDS, Recipe
 from lavit.stages.strategies import whole
 from lavit.stages.training import StageModule, step_generator
@@ -227,7 +226,7 @@ class ArmModule(StageModule):
         flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
         flops += self.reading_flops(len(part.enter_at))
         if self.writes and model.head is not None:
-            flops += self.writing_flops(len(part.predict_at), len(part.generated_at))
+            flops += writing_flops(model, self.image_flops, len(part.predict_at), len(part.generated_at))
         return torch.tensor([part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64)
 
     def reading_flops(self, positions: int) -> float:
@@ -240,44 +239,12 @@ class ArmModule(StageModule):
             lent = model.connector.lent_weights if isinstance(model.connector, BoundConnector) else 0
             own = dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
             return own + dense_flops(lent, positions, TRAVERSED)
-        return 3 * self.image_flops() * positions / model.slots
+        return 3 * self.image_flops.connector * positions / model.slots
 
-    def writing_flops(self, predictions: int, written: int) -> float:
-        """FLOPs of what predicts visual tokens, and of what feeds ``written`` of them back."""
-        model, head = self.model, self.model.head
-        assert head is not None
-        beside = ("place.weight", "target.readout.")
-        per_prediction = sum(p.numel() for n, p in head.named_parameters() if not n.startswith(beside))
-        flops = dense_flops(per_prediction, predictions, TRAINED)
-        if not model.writes_slots:
-            enters = model.code_in if model.discrete else model.vector_in
-            assert enters is not None
-            return flops + dense_flops(enters.weight.numel(), written, TRAINED)
-        assert model.slots is not None
-        images = written / model.slots
-        again = self.image_flops() * (1 if head.target.stop_gradient else 3)  # what is regressed, made anew
-        return flops + self.reading_flops(written) + images * (again + 3 * self.readout_flops())
-
-    def image_flops(self) -> float:
-        """FLOPs of one image through a connector that sees it whole, forward."""
-        if self._image_flops is None:
-            assert self.model.connector is not None
-            self._image_flops = connector_flops(self.model.connector)
-        return self._image_flops
-
-    def readout_flops(self) -> float:
-        """FLOPs of one image's features read out of the connector's slots, forward."""
-        if self._readout_flops is None:
-            assert self.model.head is not None
-            readout: Any = self.model.head.target.readout
-            device = next(readout.parameters()).device
-            self._readout_flops = forward_flops(
-                readout, torch.zeros(1, readout.slots, readout.llm_width, device=device)
-            )
-        return self._readout_flops
-
-    _image_flops: float | None = None
-    _readout_flops: float | None = None
+    @cached_property
+    def image_flops(self) -> ImageFlops:
+        """FLOPs of the parts that see an image whole."""
+        return ImageFlops(self.model)
 
     def cumulative(self) -> dict[str, float]:
         """Training FLOPs of the arm so far, a cool-down's trunk included."""
@@ -338,15 +305,6 @@ def check_shares(counts: Mapping[str, int]) -> None:
                 f"train.{kind}: {count} sequences a step cannot be shared by trainer.devices={processes.size()}",
                 f"raise train.{kind} (scale.train.{kind}), or lower trainer.devices",
             )
-
-
-def connector_flops(connector: nn.Module) -> float:
-    """FLOPs of one image through a connector that sees it whole, forward."""
-    assert isinstance(connector, ImageConnector)
-    device = next(connector.parameters()).device
-    features_BNC = torch.zeros(1, connector.patches, connector.feature_dim, device=device)
-    mask_BN = torch.ones(1, connector.patches, dtype=torch.bool, device=device)
-    return forward_flops(connector, features_BNC, mask_BN)
 
 
 def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:

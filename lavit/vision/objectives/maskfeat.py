@@ -33,7 +33,7 @@ class MaskFeat(MaskedObjective):
         super().__init__(encoder, ratio)
         self.feature: nn.Module = build(feature, encoder=encoder)
         self.token_C = nn.Parameter(torch.zeros(encoder.feature_dim))
-        self.leave = nn.Linear(encoder.feature_dim, int(self.feature.dim))  # type: ignore[arg-type]
+        self.leave = nn.Linear(encoder.feature_dim, int(self.feature.dim))
         nn.init.trunc_normal_(self.token_C, std=0.02)
 
     def predict(self, encoder: VisionEncoder, pixels_BHWC: Tensor, mask_BN: Tensor) -> Tensor:
