@@ -29,7 +29,7 @@ from lavit.model.lavit import LaVIT
 from lavit.model.likelihood import loglikelihood, nll
 from lavit.model.protocol import Drawing, Part, Prompt, Visual
 from lavit.model.reranking import Reranker, best_rows, caption_likelihood
-from lavit.model.targets.painting import true_images, written_features
+from lavit.model.targets.written import true_images, written_features
 from lavit.model.text_settings import GREEDY_ANSWER, GREEDY_CAPTION, TextSettings
 from lavit.model.text_tasks import answer_questions, write_captions, write_texts
 from lavit.model.token_model import ArmModel, TextModel, TokenModel
@@ -64,14 +64,14 @@ class Arm:
     def encode(self, images: np.ndarray) -> EncodedImages:
         """See the protocol."""
         tokens = [self.tokenizer.encode(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        return pack(tokens, self.model.slots, self.model.writes_slots)
+        return pack(tokens, self.model.slots, writes_slots=self.model.writes_slots)
 
     @torch.no_grad()
     def read(self, features_BNC: Tensor) -> EncodedImages:
         """Images of which there are only features, e.g. drawings that have not been turned into pixels."""
         keys_B = image_keys((features_BNC * 2**16).round())  # random selection needs a number of each image
         tokens = self.tokenizer.tokens(features_BNC, keys_B=keys_B)
-        return pack([tokens], self.model.slots, self.model.writes_slots)
+        return pack([tokens], self.model.slots, writes_slots=self.model.writes_slots)
 
     def caption(self, visual: Visual | None, count: int, settings: TextSettings | None = None) -> list[str]:
         """See the protocol."""

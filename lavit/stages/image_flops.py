@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from lavit.connectors.image import ImageConnector
-from lavit.ledger import TRAINED, dense_flops
+from lavit.ledger import FORWARD_ONLY, TRAINED, dense_flops
 from lavit.model.lavit import LaVIT
 from lavit.stages.outputs import forward_flops
 
@@ -50,7 +51,14 @@ def connector_flops(connector: nn.Module) -> float:
     return forward_flops(connector, features_BNC, mask_BN)
 
 
-def writing_flops(model: LaVIT, image: ImageFlops, predictions: int, written: int) -> float:
+def trained(block: str) -> int:
+    """What a block costs that learns, a position and weight."""
+    return TRAINED
+
+
+def writing_flops(
+    model: LaVIT, image: ImageFlops, predictions: int, written: int, passes: Callable[[str], int] = trained
+) -> float:
     """Training FLOPs of what predicts visual tokens, and of what feeds them back.
 
     Args:
@@ -58,15 +66,18 @@ def writing_flops(model: LaVIT, image: ImageFlops, predictions: int, written: in
         image: FLOPs of one image.
         predictions: positions that predict a token or the end.
         written: positions that hold a token that is written.
+        passes: FLOPs of a block for each position and weight.
     """
     head = model.head
     assert head is not None
     per_prediction = sum(p.numel() for name, p in head.named_parameters() if not name.startswith(BESIDE))
-    flops = dense_flops(per_prediction, predictions, TRAINED)
+    flops = dense_flops(per_prediction, predictions, passes("head"))
     if not model.writes_slots:
         enters = model.code_in if model.discrete else model.vector_in
         assert enters is not None
-        return flops + dense_flops(enters.weight.numel(), written, TRAINED)
+        return flops + dense_flops(enters.weight.numel(), written, passes("rows"))
     assert model.slots is not None
-    wanted = 1 if head.target.stop_gradient else 3  # passes of the connector for what is regressed
-    return flops + written / model.slots * ((3 + wanted) * image.connector + 3 * image.readout)
+    connector = passes("connector")
+    wanted = FORWARD_ONLY if head.target.stop_gradient else connector  # what is regressed is made anew
+    once = (connector + wanted) * image.connector + passes("head") * image.readout
+    return flops + written / model.slots * once / FORWARD_ONLY

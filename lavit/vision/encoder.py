@@ -68,7 +68,11 @@ class VisionEncoder(nn.Module):
 
     def forward(self, images_BHWC: Tensor | np.ndarray) -> Tensor:
         """Features [B, N, C] of uint8 images [B, H, W, 3]."""
-        return self.attend(self.embed(scale_pixels(images_BHWC).to(self.place_NC.device)))
+        return self.from_pixels(scale_pixels(images_BHWC).to(self.place_NC.device))
+
+    def from_pixels(self, pixels_BHWC: Tensor) -> Tensor:
+        """The same of pixels in -1 … 1, through which gradients pass."""
+        return self.attend(self.embed(pixels_BHWC))
 
     def embed(self, pixels_BHWC: Tensor) -> Tensor:
         """Patches with their places, before the blocks [B, N, C], of images of -1 to 1."""
