@@ -1,15 +1,33 @@
 """What holds for every target: nothing leaks, decoding is training step by step, nothing reaches what is regressed."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_targets import BUILDER, CODES, FEATURES, LEGAL, MLP, SLOTS, TARGETS, WIDTH, make, store_for, target_of
+from tiny_targets import (
+    BUILDER,
+    CODES,
+    FEATURES,
+    LEGAL,
+    MLP,
+    READOUT,
+    SLOTS,
+    TARGETS,
+    WIDTH,
+    make,
+    store_for,
+    target_of,
+)
 
 from lavit.errors import LavitError
 from lavit.model.decoding import embed_prompts, generate_images
 from lavit.model.draw_settings import DrawSettings
+from lavit.model.targets import ImageShape
 from lavit.model.targets.cosine import CosineTarget
 from lavit.model.targets.emu import EmuTarget
+from lavit.model.targets.feature import FeatureTarget
 from lavit.sequences import collate
 
 PROMPTS = [BUILDER.generation(text, None) for text in ("a red circle", "blue")]
@@ -120,6 +138,24 @@ def test_projections_of_a_feature_have_no_bias_and_those_of_other_vectors_do() -
     assert make("emu").vector_in is None and make("discrete").vector_in is None
 
 
+@pytest.mark.parametrize(
+    ("target", "width", "features", "head", "projector"),
+    [
+        (FeatureTarget, 6656, 1792, 6656 * 1792, 1792 * 6656),  # Emu2: project_down and project_up
+        (partial(EmuTarget, readout=READOUT), 5120, 1408, 5120 * 5120, 0),  # Emu: d to d, and fed back as it is
+        (partial(CosineTarget, space="feature"), 4096, 1152, 4096 * 1152 + 1152, 1152 * 4096 + 4096),  # MetaMorph
+    ],
+)
+def test_heads_have_the_sizes_of_their_papers(
+    target: Any, width: int, features: int, head: int, projector: int
+) -> None:
+    with torch.device("meta"):
+        made = target(ImageShape(width, torch.empty(16384, 32), features, 256, 32))
+        back = made.projector()
+    assert sum(p.numel() for p in made.head.parameters()) == head
+    assert sum(p.numel() for p in back.parameters()) == projector if projector else back is None
+
+
 @torch.no_grad()
 def test_what_a_cosine_feeds_back_has_one_length() -> None:
     for target, length in (("cosine", 1.0), ("cosine of features", FEATURES**0.5)):
@@ -133,8 +169,6 @@ def test_what_a_cosine_feeds_back_has_one_length() -> None:
 
 @pytest.mark.parametrize("target", ["continuous", "cosine", "feature"])
 def test_what_nothing_would_end_is_refused(target: str) -> None:
-    from functools import partial
-
     without = partial(TARGETS[target], end="full")
     with pytest.raises(LavitError, match="nothing would end an image"):
         make(without, implied=False)
@@ -143,8 +177,6 @@ def test_what_nothing_would_end_is_refused(target: str) -> None:
 
 
 def test_options_that_there_are_not_are_named() -> None:
-    from functools import partial
-
     for options, named in (({"space": "pixels"}, "space"), ({"layers": 3}, "layers"), ({"end": "never"}, "end")):
         with pytest.raises(LavitError, match=named):
             make(partial(CosineTarget, **options))  # type: ignore[arg-type]
