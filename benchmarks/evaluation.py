@@ -25,8 +25,8 @@ from transformers import GenerationConfig
 from lavit.language import TextTokenizer, build_llm
 from lavit.model.decoding import embed_prompts, generate_text
 from lavit.model.lavit import LaVIT, build_lavit
+from lavit.model.targets import DiscreteTarget
 from lavit.model.text_settings import TextSettings
-from lavit.model.visual_head import DiscreteTarget
 from lavit.sequences import Sequence, SequenceBuilder, VisualStore
 
 IMAGES, PER_IMAGE = 128, 5

@@ -95,7 +95,7 @@ def merge_rows(model: LaVIT, untie: bool = False) -> tuple[Any, MergedIds]:
 
 def _new_rows(model: LaVIT) -> tuple[Tensor, Tensor, Tensor]:
     """Input rows as they enter, output rows and their biases, of the two marks and of every code."""
-    from lavit.model.visual_head import SHARPNESS, DiscreteTarget
+    from lavit.model.targets.discrete import SHARPNESS, DiscreteTarget
 
     last = head(model.llm)
     mean_W = last.weight.float().mean(0)

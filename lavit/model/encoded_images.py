@@ -31,17 +31,21 @@ class EncodedImages:
         """First row and count of each image as it is read, see :meth:`VisualStore.entering`."""
         return [self.store.entering(int(i)) for i in self.index]
 
+    def written(self) -> list[tuple[int, int]]:
+        """First row and count of each image as it is written, see :meth:`VisualStore.written`."""
+        return [self.store.written(int(i)) for i in self.index]
+
     def rows(self) -> list[tuple[int, int]]:
         """First row and count of each image's visual tokens."""
         return [self.store.rows(int(i)) for i in self.index]
 
 
-def pack(batches: list[VisualTokens], slots: int | None = None) -> EncodedImages:
+def pack(batches: list[VisualTokens], slots: int | None = None, writes_slots: bool = False) -> EncodedImages:
     """Visual tokens of batches of images, one after the other.
 
     Args:
         batches: what the tokenizer gave.
-        slots: see :class:`lavit.sequences.VisualStore`.
+        slots, writes_slots: see :class:`lavit.sequences.VisualStore`.
     """
     masks = [tokens.mask_BK for tokens in batches]
     each = list(zip(batches, masks, strict=True))
@@ -54,5 +58,5 @@ def pack(batches: list[VisualTokens], slots: int | None = None) -> EncodedImages
         torch.cat([tokens.places_BK[mask] for tokens, mask in each]),
         offsets,
     )
-    store.slots = slots
+    store.slots, store.writes_slots = slots, writes_slots
     return EncodedImages(store, np.arange(len(store)))

@@ -2,7 +2,7 @@
 
 An image that is read enters as continuous merged features through the connector, or as its codes
 (``visual_input``). An image that is written is a sequence of visual tokens, each fed back as its code's embedding
-(discrete) or its projected vector (continuous).
+(discrete), its projected vector (continuous), or the very embedding that is read (Emu).
 
 Shapes: B sequences, T positions, W width, V text vocabulary, K codes, C feature width, D code dimension.
 """
@@ -25,7 +25,8 @@ from lavit.connectors.image import ImageConnector
 from lavit.errors import LavitError
 from lavit.language import access
 from lavit.model.blocks import block_of, tensors_hash
-from lavit.model.visual_head import Target, VisualHead
+from lavit.model.targets import ImageShape, Target
+from lavit.model.visual_head import VisualHead
 from lavit.sequences import SequenceBatch, VisualStore, attention_mask
 
 MASKABLE = ("sdpa", "eager")  # attention of transformers that adds a mask to its scores
@@ -63,7 +64,7 @@ class LaVIT(nn.Module):
         self.llm, self.head = llm, head
         self.llm_trainable = llm_trainable
         self.llm.requires_grad_(llm_trainable)
-        self.discrete = head is not None and head.target.name == "discrete"
+        self.discrete = head is not None and head.target.discrete
         self.register_buffer("codebook_KD", codebook_KD.clone(), persistent=False)
         with seeded(seed, "marks"):  # new vocabulary is drawn like the LLM's own embeddings
             self.marks = nn.Embedding(2, width)
@@ -71,19 +72,27 @@ class LaVIT(nn.Module):
         self.connector = connector
         #: Positions that an image takes up when it is read; None: one for each of its visual tokens.
         self.slots: int | None = getattr(connector, "tokens", None)
+        #: Whether an image that is written takes up the same positions as one that is read.
+        self.writes_slots = head is not None and head.target.writes_slots
         self.place = nn.Embedding.from_pretrained(place_MW.clone(), freeze=False)
         self.vector_in: nn.Linear | None = None  # of regressed vectors that are fed back
         self.code_in: nn.Linear | None = None
         self.code_rows: nn.Embedding | None = None
-        if head is not None and not self.discrete:
+        if head is not None:
             with seeded(seed, "vector_in"):
-                self.vector_in = nn.Linear(code_dim, width)
+                self.vector_in = head.target.projector()
         if self.discrete or connector is None:
             with seeded(seed, "vector_in"):
                 self.code_in = nn.Linear(code_dim, width)
             with seeded(seed, "code_rows"):
                 self.code_rows = nn.Embedding(codes, width)
                 access.draw_rows(llm, self.code_rows.weight)
+
+    @property
+    def moving_target(self) -> bool:
+        """Whether what is regressed is made by a part of this model that learns."""
+        assert not self.writes_slots or self.connector is not None
+        return self.writes_slots and any(p.requires_grad for p in self.connector.parameters())  # type: ignore[union-attr]
 
     @property
     def text_vocabulary(self) -> int:
@@ -110,6 +119,8 @@ class LaVIT(nn.Module):
         """Embeddings of an image that is written, as the next step's input [G, W]."""
         if self.discrete:
             return self.embed_codes(codes_G, places_G)
+        if self.writes_slots:
+            return vectors_GD  # they are embeddings already
         assert self.vector_in is not None, "this arm writes no images"
         return self.vector_in(vectors_GD) + self.place(places_G)
 
@@ -154,8 +165,26 @@ class LaVIT(nn.Module):
         return {"attention_mask": mask_B1TT.to(x_BTW.device), "position_ids": batch.position_BT.to(x_BTW.device)}
 
     def embed_written(self, store: VisualStore, rows: Tensor | slice) -> Tensor:
-        """Embeddings of stored tokens as if the model had written them: its code, or the vector before quantisation."""
-        return self.embed_generated(store.codes_M[rows], store.vectors_MD[rows], store.places_M[rows])
+        """Embeddings of stored tokens as if the model had written them: a code, a vector, or what is read."""
+        if self.writes_slots:
+            assert isinstance(rows, Tensor)
+            return self.embed_read(store, rows)
+        assert self.head is not None, "this arm writes no images"
+        vectors = store.vectors_MD[rows] if self.discrete else self.head.target.vectors(store, rows)
+        return self.embed_generated(store.codes_M[rows], vectors, store.places_M[rows])
+
+    def true_tokens(self, store: VisualStore, rows_P: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is to be predicted of stored tokens: codes [P] (0 where there are none), vectors [P, D], places [P].
+
+        Embeddings that the arm itself makes are detached, unless its target is the control that collapses.
+        """
+        assert self.head is not None, "this arm writes no images"
+        if not self.writes_slots:
+            return store.codes_M[rows_P], self.head.target.vectors(store, rows_P), store.places_M[rows_P]
+        assert self.slots is not None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.head.target.stop_gradient):
+            vectors_PW = self.embed_read(store, rows_P)
+        return torch.zeros_like(rows_P), vectors_PW, rows_P % self.slots
 
     def learn(self, blocks: Iterable[str], writes: bool = True) -> None:
         """Let these blocks learn, and freeze all else.
@@ -192,14 +221,17 @@ class LaVIT(nn.Module):
         """
         assert self.head is not None, "this arm has no visual loss"
         ends = rows_P < 0
-        keep = rows_P.clamp_min(0)
-        place = store.places_M[keep].masked_fill(ends, self.head.places)
+        keep = torch.where(ends, rows_P.roll(1), rows_P)  # an end stands behind a token of its image
+        codes, vectors, places = self.true_tokens(store, keep)
+        place = places.masked_fill(ends, self.head.places)
         starts = torch.ones_like(ends)
         starts[1:] = ends[:-1]
         last = torch.full_like(place, -1)
         last[1:] = place[:-1]
         last[starts] = -1
-        return self.head.loss(hidden_PW, place, last, store.codes_M[keep], store.vectors_MD[keep], total)
+        loss, metrics = self.head.loss(hidden_PW, place, last, codes, vectors, total)
+        further, told = self.head.target.further_loss(vectors[~ends], rows_P[~ends], store, total)
+        return loss if further is None else loss + further, metrics | told
 
 
 def build_lavit(
@@ -207,7 +239,7 @@ def build_lavit(
     tokenizer: Mapping[str, Any],
     codebook_KD: Tensor,
     connector: Mapping[str, Any] | None,
-    target: type[Target] | None,
+    target: Callable[[ImageShape], Target] | None,
     llm_trainable: bool,
     seed: int = 0,
 ) -> LaVIT:
@@ -219,25 +251,43 @@ def build_lavit(
             visual tokenizer.
         codebook_KD: its codebook.
         connector: config node of the connector; None where images enter as codes.
-        target: class of the visual target, None for arms without a visual loss.
+        target: makes the visual target, None for arms without a visual loss.
         llm_trainable: whether the LLM's own weights learn.
         seed: of the new parts' initial weights.
     """
-    places, implied = int(tokenizer["num_places"]), bool(tokenizer["places_implied"])
-    width = access.width(llm)
-    head = None
-    if target is not None:
-        with seeded(seed, "target"):
-            objective = target(width, codebook_KD)
-        with seeded(seed, "head"):
-            head = VisualHead(width, objective, places, implied, tokenizer["positions"] == "rank")
+    places, width = int(tokenizer["num_places"]), access.width(llm)
     with seeded(seed, "connector"):
         connects = None if connector is None else build_connector(connector, tokenizer, width)
     if isinstance(connects, BoundConnector):
         connects.bind(llm)
+    head = None
+    if target is not None:
+        slots = getattr(connects, "tokens", None)
+        with seeded(seed, "target"):
+            objective = target(ImageShape(width, codebook_KD, int(tokenizer["feature_dim"]), places, slots))
+        with seeded(seed, "head"):
+            head = build_head(width, objective, tokenizer, slots)
     with seeded(seed, "place"):
         place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * access.entering_deviation(llm))
     return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed)
+
+
+def build_head(width: int, target: Target, tokenizer: Mapping[str, Any], slots: int | None) -> VisualHead:
+    """The head of an arm that writes images: over the tokenizer's places, or over the ranks of the connector's slots.
+
+    Raises:
+        LavitError: nothing would end an image whose number of tokens is not fixed.
+    """
+    if target.writes_slots:
+        assert slots is not None
+        return VisualHead(width, target, slots, implied=target.end == "full", ranked=True)
+    implied = bool(tokenizer["places_implied"])
+    if target.end == "full" and not implied:
+        raise LavitError(
+            "target.end=full with tokens whose number differs from image to image: nothing would end an image",
+            "set target.end=class (the model ends it), or tokens=fixed or pooled",
+        )
+    return VisualHead(width, target, int(tokenizer["num_places"]), implied, tokenizer["positions"] == "rank")
 
 
 def build_connector(node: Mapping[str, Any], tokenizer: Mapping[str, Any], width: int) -> nn.Module:

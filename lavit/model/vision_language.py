@@ -29,6 +29,7 @@ from lavit.model.lavit import LaVIT
 from lavit.model.likelihood import loglikelihood, nll
 from lavit.model.protocol import Drawing, Part, Prompt, Visual
 from lavit.model.reranking import Reranker, best_rows, caption_likelihood
+from lavit.model.targets.written import true_images, written_features
 from lavit.model.text_settings import GREEDY_ANSWER, GREEDY_CAPTION, TextSettings
 from lavit.model.text_tasks import answer_questions, write_captions, write_texts
 from lavit.model.token_model import ArmModel, TextModel, TokenModel
@@ -63,13 +64,14 @@ class Arm:
     def encode(self, images: np.ndarray) -> EncodedImages:
         """See the protocol."""
         tokens = [self.tokenizer.encode(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        return pack(tokens, self.model.slots)
+        return pack(tokens, self.model.slots, writes_slots=self.model.writes_slots)
 
     @torch.no_grad()
     def read(self, features_BNC: Tensor) -> EncodedImages:
         """Images of which there are only features, e.g. drawings that have not been turned into pixels."""
         keys_B = image_keys((features_BNC * 2**16).round())  # random selection needs a number of each image
-        return pack([self.tokenizer.tokens(features_BNC, keys_B=keys_B)], self.model.slots)
+        tokens = self.tokenizer.tokens(features_BNC, keys_B=keys_B)
+        return pack([tokens], self.model.slots, writes_slots=self.model.writes_slots)
 
     def caption(self, visual: Visual | None, count: int, settings: TextSettings | None = None) -> list[str]:
         """See the protocol."""
@@ -135,7 +137,7 @@ class Arm:
             written = generate_images(
                 self.model, [sequences[row] for row in rows], settings, generator, store, unprompted
             )
-            decoded = self.tokenizer.decode(written.vectors_BKD, written.places_BK, written.mask_BK)
+            decoded = written_features(self.model, self.tokenizer, written)
             counts = written.mask_BK.sum(1)
             if k > 1:
                 best = best_rows(rerank(self, [prompts[row] for row in rows], decoded), k)
@@ -161,20 +163,18 @@ class Arm:
         index = [place.setdefault(image.tobytes(), len(place)) for image in shown]
         different = [shown[index.index(number)] for number in range(len(place))]
         encoded = self.encode(np.stack(different))[np.array(index)] if shown else None
-        rows = iter([] if encoded is None else encoded.entering() if reading else encoded.rows())
+        rows = iter([] if encoded is None else encoded.entering() if reading else encoded.written())
         return [[part if isinstance(part, str) else next(rows) for part in parts] for parts in split], encoded
 
     @torch.no_grad()
     def reconstruct(self, images: np.ndarray) -> Drawing:
-        """See the protocol; from codes where the arm is discrete, else from unquantised vectors."""
+        """See the protocol; from what the arm's target would be if it were predicted without a fault."""
         pictures, counts, features = [], [], []
-        discrete = self.model.head is None or self.model.discrete
         for first in range(0, len(images), BATCH):
-            tokens = self.tokenizer.encode(images[first : first + BATCH])
-            vectors = self.tokenizer.lookup(tokens.codes_BK) if discrete else tokens.vectors_BKD
-            decoded = self.tokenizer.decode(vectors, tokens.places_BK, tokens.mask_BK)
+            true = true_images(self.model, self.tokenizer, self.tokenizer.encode(images[first : first + BATCH]))
+            decoded = written_features(self.model, self.tokenizer, true)
             pictures.append(to_uint8(self.pixels(decoded)))
-            counts.append(tokens.mask_BK.sum(1).cpu().numpy())
+            counts.append(true.mask_BK.sum(1).cpu().numpy())
             features.append(decoded)
         return Drawing(np.concatenate(pictures), np.concatenate(counts), torch.cat(features))
 

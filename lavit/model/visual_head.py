@@ -4,7 +4,7 @@ The two parts are factorised exactly, p(place) * p(token | place): the place is 
 token from the hidden state and the embedding of that place. Where places are implied (fixed and pooled tokens) only
 the token is predicted and the image ends when all places are filled.
 
-Shapes: P predictions, W width of the LLM, D code dimension, K codes, L places (index L means "the image ends").
+Shapes: P predictions, W width of the LLM, D dimensions of the target, L places (index L means "the image ends").
 """
 
 from __future__ import annotations
@@ -15,128 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavit.model.draw_settings import DrawSettings
-from lavit.model.sampling import draw, guide
-
-SHARPNESS = 4.0  # codes are unit vectors: products below one would leave the softmax flat for long
-
-
-class Target(nn.Module):
-    """What a visual token is to a model that writes it: learned by :meth:`loss`, written by :meth:`choose`.
-
-    Args:
-        width: the LLM's width.
-        codebook_KD: the tokenizer's codebook.
-    """
-
-    name: str
-
-    def __init__(self, width: int, codebook_KD: Tensor):
-        super().__init__()
-        self.width = width
-
-    def loss(self, hidden_PW: Tensor, codes_P: Tensor, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and a quality between 0 and 1 of the predictions made from ``hidden_PW``."""
-        raise TypeError(f"{type(self).__name__} does not define loss")
-
-    def choose(
-        self,
-        hidden_PW: Tensor,
-        codebook_KD: Tensor,
-        settings: DrawSettings,
-        generator: torch.Generator | None,
-        unguided_PW: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Code (-1 where there is none) and vector of the token that is written.
-
-        Args:
-            hidden_PW: hidden states that predict.
-            codebook_KD: the tokenizer's codebook.
-            settings: temperature, top-k, top-p and the scale of the guidance.
-            generator: where draws come from.
-            unguided_PW: hidden states of the same images without their prompts; None where nothing is guided.
-        """
-        raise TypeError(f"{type(self).__name__} does not define choose")
-
-
-class DiscreteTarget(Target):
-    """Predict the code by cross-entropy (LaVIT, section 3.2).
-
-    A code's logit is its own row of the output vocabulary plus the product of a projected hidden state with the
-    code's vector: codes that look alike start alike, so that rare codes learn from common ones.
-    """
-
-    name = "discrete"
-
-    codebook_KD: Tensor
-
-    def __init__(self, width: int, codebook_KD: Tensor):
-        super().__init__(width, codebook_KD)
-        self.rows = nn.Linear(width, codebook_KD.shape[0])
-        nn.init.zeros_(self.rows.weight)
-        nn.init.zeros_(self.rows.bias)
-        self.vector = nn.Linear(width, codebook_KD.shape[1], bias=False)
-        self.register_buffer("codebook_KD", codebook_KD.clone(), persistent=False)
-
-    def logits(self, hidden_PW: Tensor) -> Tensor:
-        """Logits over codes [P, K]."""
-        return self.rows(hidden_PW) + SHARPNESS * self.vector(hidden_PW) @ self.codebook_KD.T
-
-    def loss(self, hidden_PW: Tensor, codes_P: Tensor, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy in nats, and the share of codes that are right."""
-        logits_PK = self.logits(hidden_PW)
-        return F.cross_entropy(logits_PK, codes_P), (logits_PK.argmax(-1) == codes_P).float().mean()
-
-    def choose(
-        self,
-        hidden_PW: Tensor,
-        codebook_KD: Tensor,
-        settings: DrawSettings,
-        generator: torch.Generator | None,
-        unguided_PW: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Codes (greedy at temperature 0) and their vectors; guided on the codes' log-probabilities."""
-        scores_PK = self.logits(hidden_PW)
-        if unguided_PW is not None:
-            scores_PK = guide(scores_PK, self.logits(unguided_PW), settings.guidance)
-        codes_P = draw(scores_PK, settings.token_temperature, generator, settings.top_k, settings.top_p)
-        return codes_P, codebook_KD[codes_P]
-
-
-class ContinuousTarget(Target):
-    """Regress the token's vector by squared error against the frozen tokenizer (Emu, section 2.2)."""
-
-    name = "continuous"
-
-    def __init__(self, width: int, codebook_KD: Tensor):
-        super().__init__(width, codebook_KD)
-        self.head = nn.Linear(width, codebook_KD.shape[1])
-
-    def loss(self, hidden_PW: Tensor, codes_P: Tensor, vectors_PD: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared error summed over the vector's dimensions, and the cosine to the target."""
-        predicted_PD = self.head(hidden_PW)
-        error = (predicted_PD - vectors_PD.detach()).square().sum(-1).mean()
-        return error, F.cosine_similarity(predicted_PD, vectors_PD, dim=-1).mean()
-
-    def choose(
-        self,
-        hidden_PW: Tensor,
-        codebook_KD: Tensor,
-        settings: DrawSettings,
-        generator: torch.Generator | None,
-        unguided_PW: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Index -1 and the regressed vectors at unit length, as the tokenizer's decoder expects them.
-
-        There are no probabilities to guide. The regressed vectors are moved by the same formula, before they are
-        brought to unit length: under squared error a vector is the mean of a Gaussian of fixed width, and the guided
-        log-density, ``log p_u + a (log p_c - log p_u)``, is that of a Gaussian around ``v_u + a (v_c - v_u)``.
-        """
-        vectors_PD = self.head(hidden_PW)
-        if unguided_PW is not None:
-            vectors_PD = torch.lerp(self.head(unguided_PW), vectors_PD, settings.guidance)
-        vectors_PD = F.normalize(vectors_PD, dim=-1)
-        return torch.full(vectors_PD.shape[:1], -1, device=vectors_PD.device), vectors_PD
+from lavit.model.targets import Target
 
 
 class VisualHead(nn.Module):
@@ -144,7 +23,7 @@ class VisualHead(nn.Module):
 
     Args:
         width: the LLM's width.
-        target: a :class:`DiscreteTarget` or :class:`ContinuousTarget`.
+        target: what a token is (:mod:`lavit.model.targets`).
         places: number of places.
         implied: True where the place of the n-th token is n and every place is filled (fixed and pooled tokens).
         ranked: True where the place of the n-th token is n but the model ends the image (``positions: rank``).

@@ -21,7 +21,7 @@ from lavit.pricing.trial import Config, Trial, corpus_of, empty, evenly, kept_pl
 from lavit.stages.pixels import PixelTraining
 from lavit.stages.tokenizer import TokenizerTraining, training_ledger
 from lavit.stages.training import StageModule
-from lavit.stages.vision import VisionTraining, is_released, released_encoder
+from lavit.stages.vision import VisionTraining, build_objective, is_released, released_encoder
 from lavit.tokenizer.loading import assemble
 from lavit.tokenizer.selector import Selection
 from lavit.vision.heads import TextTower, Vocabulary
@@ -73,11 +73,13 @@ class VisionTrial(VisionTraining):
             self.pixel_head = nn.Linear(width, patch * patch * 3)
             if self.labels:
                 self.label_head = nn.Linear(width, self.labels)
-        if not self.labels:
+        if not self.labels and not config.get("objective"):
             self.texts = list(corpus.captions("train", np.arange(corpus.size("train"))))
             self.vocabulary = Vocabulary((text for texts in self.texts for text in texts), config.words)
             with torch.device(device):
                 self.tower = TextTower(len(self.vocabulary), width, config.joint_width)
+        with torch.device(device):
+            self.objective = build_objective(config, self.encoder)
 
 
 class TokenizerTrial(TokenizerTraining):

@@ -20,9 +20,11 @@ class VisualStore:
     Attributes:
         slots: positions that an image takes up when it is read, where its reader gives it a fixed number; None: one for
             each of its tokens.
+        writes_slots: whether an image that is written takes up the same positions as one that is read.
     """
 
     slots: int | None = None
+    writes_slots: bool = False
 
     def __init__(self, features_MC: Tensor, vectors_MD: Tensor, codes_M: Tensor, places_M: Tensor, offsets_S1: Tensor):
         self.features_MC = features_MC.float()
@@ -45,6 +47,10 @@ class VisualStore:
     def entering(self, image: int) -> tuple[int, int]:
         """First row and count of an image that is read: its tokens, or ``slots`` rows that are the image's alone."""
         return self.rows(image) if self.slots is None else (int(image) * self.slots, self.slots)
+
+    def written(self, image: int) -> tuple[int, int]:
+        """First row and count of an image that is written, or shown as if it had been."""
+        return self.entering(image) if self.writes_slots else self.rows(image)
 
     def padded_features(self, image_I: Tensor) -> tuple[Tensor, Tensor]:
         """Features [I, N, C] of images, padded to the longest of them, and which rows are real [I, N]."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,32 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import lavit.tokenizer
-from lavit.build import locate
+from lavit.build import build as build_part
+from lavit.build import plain
 from lavit.connectors.bound import BoundConnector
-from lavit.connectors.image import ImageConnector
 from lavit.data import build
 from lavit.errors import LavitError
 from lavit.language import access, load_llm, load_text
 from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
 from lavit.model.blocks import BLOCKS, block_of
 from lavit.model.lavit import LaVIT, build_lavit
+from lavit.model.targets import ImageShape, Target
 from lavit.model.text_tasks import answer_questions, write_captions
 from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, batches, collate, regroup
 from lavit.stages import processes
+from lavit.stages.collapse import VarianceWatch
 from lavit.stages.context import StageContext
+from lavit.stages.image_flops import ImageFlops, writing_flops
 from lavit.stages.order import DataOrder
-from lavit.stages.outputs import forward_flops
 from lavit.stages.recipe import KINDS, Recipe
 from lavit.stages.strategies import whole
 from lavit.stages.training import StageModule, step_generator
 
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
 LEARNED_ROWS = ("queries_MC", "queries_MH", "positions_NC", "rows_VW", "distance.weight")  # of connectors
-EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS)
-HIDDEN = ("connector.", "vector_in.", "code_in.", "head.mix.")  # and the layers of the LLM
+READ_OUT_ROWS = ("rank_ME", "query_NE")
+EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS, *READ_OUT_ROWS)
+HIDDEN = ("connector.", "vector_in.", "code_in.", "head.mix.", "head.target.readout.blocks.")  # and the LLM's layers
 
 
 class ArmModule(StageModule):
@@ -81,7 +85,11 @@ class ArmModule(StageModule):
         check_shares(self.phase.counts(self.config.train, self.config.train.steps))
         self.model.learn(self.phase.learns, self.writes)
         for store in (self.store, self.val_store):
-            store.slots = self.model.slots
+            store.slots, store.writes_slots = self.model.slots, self.model.writes_slots
+        self.watch: VarianceWatch | None = None
+        if self.writes and self.model.moving_target:
+            assert self.model.head is not None
+            self.watch = VarianceWatch(self.model.head.target.collapse_below)
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -144,7 +152,7 @@ class ArmModule(StageModule):
         """Prompt first, then the image's tokens."""
         index = self.order[GENERATION].take(step, count)
         prompts = self.corpus.prompts("train", index)
-        return [self.builder.generation(p, self.store.rows(i)) for i, p in zip(index, prompts, strict=True)]
+        return [self.builder.generation(p, self.store.written(i)) for i, p in zip(index, prompts, strict=True)]
 
     # -- loss ---------------------------------------------------------------------------------------------------
 
@@ -170,6 +178,11 @@ class ArmModule(StageModule):
         visual, parts = self.model.visual_loss(torch.cat(predicting), torch.cat(rows), store, total)
         metrics |= {f"visual_{name}": value for name, value in parts.items()}
         return text + self.weights.generation * visual, metrics
+
+    def after_step(self, step: int) -> None:
+        """Stop where a target that the arm itself makes has collapsed."""
+        if self.watch is not None and "visual_variance" in self.step_metrics:
+            self.watch.see(float(processes.total(self.step_metrics["visual_variance"])), step)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups by kind of weight and rate: a recipe may scale that of each block, and ``llm.lr_scale`` the LLM's.
@@ -215,11 +228,7 @@ class ArmModule(StageModule):
         flops += dense_flops(access.head(llm).weight.numel(), len(part.text_at), factor)
         flops += self.reading_flops(len(part.enter_at))
         if self.writes and model.head is not None:
-            per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
-            flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
-            enters = model.code_in if model.discrete else model.vector_in
-            assert enters is not None
-            flops += dense_flops(enters.weight.numel(), len(part.generated_at), TRAINED)
+            flops += writing_flops(model, self.image_flops, len(part.predict_at), len(part.generated_at))
         return torch.tensor([part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64)
 
     def reading_flops(self, positions: int) -> float:
@@ -232,11 +241,12 @@ class ArmModule(StageModule):
             lent = model.connector.lent_weights if isinstance(model.connector, BoundConnector) else 0
             own = dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
             return own + dense_flops(lent, positions, TRAVERSED)
-        if self._image_flops is None:
-            self._image_flops = connector_flops(model.connector)
-        return 3 * self._image_flops * positions / model.slots
+        return 3 * self.image_flops.connector * positions / model.slots
 
-    _image_flops: float | None = None
+    @cached_property
+    def image_flops(self) -> ImageFlops:
+        """FLOPs of the parts that see an image whole."""
+        return ImageFlops(self.model)
 
     def cumulative(self) -> dict[str, float]:
         """Training FLOPs of the arm so far, a cool-down's trunk included."""
@@ -299,15 +309,6 @@ def check_shares(counts: Mapping[str, int]) -> None:
             )
 
 
-def connector_flops(connector: nn.Module) -> float:
-    """FLOPs of one image through a connector that sees it whole, forward."""
-    assert isinstance(connector, ImageConnector)
-    device = next(connector.parameters()).device
-    features_BNC = torch.zeros(1, connector.patches, connector.feature_dim, device=device)
-    mask_BN = torch.ones(1, connector.patches, dtype=torch.bool, device=device)
-    return forward_flops(connector, features_BNC, mask_BN)
-
-
 def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
     """The model of an arm, with initial weights, from its config and its shared stages."""
     names = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")
@@ -322,9 +323,18 @@ def assemble_arm(
     config: DictConfig, llm: PreTrainedModel, tokenizer: Mapping[str, Any], codebook_KD: Tensor, seed: int
 ) -> LaVIT:
     """The same from a language model and what a model has to know of its tokenizer (see :func:`build_lavit`)."""
-    target = locate(config.target._target_) if "target" in config else None
+    target = None
+    if "target" in config:
+        options = {name: value for name, value in plain(config.target).items() if name != "name"}
+        target = partial(build_target, options)
     connector = config.connector if "connector" in config else None
     return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed)
+
+
+def build_target(options: Mapping[str, Any], images: ImageShape) -> Target:
+    """The target of a config node."""
+    target: Target = build_part(options, images=images)
+    return target
 
 
 def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:

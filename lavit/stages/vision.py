@@ -2,7 +2,9 @@
 
 Where the data know what each patch shows (the embedded world), dense labels and a linear pixel head teach it;
 labels alone throw the background and shapes smaller than a patch away. Where they do not, pixel reconstruction
-and image-text contrast do. A released encoder is not trained: it is checked, and the stage's folder points to it.
+and image-text contrast do. With ``vision.objective`` a masked objective teaches it instead, and the heads only probe:
+no gradient of theirs reaches the encoder. A released encoder is not trained: it is checked, and the stage's folder
+points to it.
 
 Shapes: B images, N patches, C channels, L classes, P values of a patch's pixels, T words.
 """
@@ -29,10 +31,12 @@ from lavit.stages.outputs import forward_flops, label_match, load_images, psnr, 
 from lavit.stages.training import OptimizerConfig, StageModule, fit, step_generator
 from lavit.vision.encoder import VisionEncoder, patchify, scale_pixels
 from lavit.vision.heads import TextTower, Vocabulary, label_loss
+from lavit.vision.objectives import MaskedObjective
 from lavit.vision.pretrained import KEY, PretrainedEncoder
 
 EVALUATED = 1024  # images of the validation split that the stage's own metrics look at
 LONGEST_TEXT = 48
+MASKS = 1  # purpose of the draws of masks
 
 
 class VisionTraining(StageModule):
@@ -50,10 +54,11 @@ class VisionTraining(StageModule):
         self.pixel_head = nn.Linear(width, patch * patch * 3)
         if self.labels:
             self.label_head = nn.Linear(width, self.labels)
-        else:
+        elif not config.get("objective"):
             self.texts = list(corpus.captions("train", np.arange(len(self.images))))
             self.vocabulary = Vocabulary((text for texts in self.texts for text in texts), config.words)
             self.tower = TextTower(len(self.vocabulary), width, config.joint_width)
+        self.objective = build_objective(config, self.encoder)
 
     def batch(self, step: int) -> dict[str, Any]:
         index_B = self.order.take(step, self.settings.batch)
@@ -62,26 +67,35 @@ class VisionTraining(StageModule):
             patch = self.encoder.patch
             batch["labels"] = torch.from_numpy(self.corpus.patch_labels("train", index_B, patch))
             batch["objects"] = torch.from_numpy(self.corpus.object_patches("train", index_B, patch))
-        else:
+        elif self.objective is None:
             # Each visit of an image takes its next text.
             visit = step * self.settings.batch // len(self.images)
             batch["texts"] = [self.texts[i][visit % len(self.texts[i])] for i in index_B]
         return batch
 
     def loss(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, Any]]:
-        features_BNC = self._disturbed(self.encoder(batch["images"]), step)
-        pixels_BNP = patchify(scale_pixels(batch["images"]), self.encoder.patch)
+        pixels_BHWC = scale_pixels(batch["images"])
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.objective is None):
+            features_BNC = self.encoder(batch["images"])
+        features_BNC = self._disturbed(features_BNC, step)
+        pixels_BNP = patchify(pixels_BHWC, self.encoder.patch)
         pixel = F.mse_loss(self.pixel_head(features_BNC), pixels_BNP)
         if self.labels:
             other = label_loss(
                 self.label_head(features_BNC), batch["labels"], batch["objects"], self.settings.background_weight
             )
             name = "labels"
+        elif self.objective is not None:
+            name, other = "labels", pixel.new_zeros(())
         else:
             other = self.tower(features_BNC, self.vocabulary.encode(batch["texts"], LONGEST_TEXT))
             name = "contrast"
         total = self.settings.pixel_weight * pixel + other
-        return total, {"pixels": pixel.detach(), name: other.detach()}
+        metrics = {"pixels": pixel.detach(), name: other.detach()}
+        if self.objective is not None:
+            own = self.objective(self.encoder, pixels_BHWC, step_generator(self.seed, step, MASKS))
+            total, metrics["objective"] = total + own, own.detach()
+        return total, metrics
 
     def _disturbed(self, features_BNC: Tensor, step: int) -> Tensor:
         """Features with noise in units of each channel's spread over the batch.
@@ -96,13 +110,20 @@ class VisionTraining(StageModule):
         return features_BNC + self.settings.feature_noise * spread_C * noise_BNC
 
     def ledger(self) -> Ledger:
-        """Training costs three forward passes of the encoder an image; the heads are not counted."""
+        """Training costs three forward passes of the encoder an image, or of the objective with what it shows the
+        encoder and one more for the probes; the heads are not counted."""
         steps = int(self.settings.steps)
         seen = steps * int(self.settings.batch)
         total, trainable = count_parameters(self)
+        flops = forward_flops(self.encoder, self.images[:1])
+        if self.objective is None:
+            flops *= 3
+        else:
+            masks = step_generator(self.seed, 0, MASKS)
+            flops += 3 * forward_flops(self.objective, self.encoder, scale_pixels(self.images[:1]), masks)
         return Ledger(
             positions=seen * self.encoder.num_patches,
-            flops=3 * seen * forward_flops(self.encoder, self.images[:1]),
+            flops=seen * flops,
             params_total=total,
             params_trainable=trainable,
             steps=steps,
@@ -122,7 +143,7 @@ class VisionTraining(StageModule):
             logits = self.label_head(features_SNC)
             metrics["vision/probe_objects"] = label_match(logits[objects], labels[objects])
             metrics["vision/probe"] = label_match(logits.flatten(0, 1), labels.flatten(0, 1))
-        else:
+        elif self.objective is None:
             texts = [texts[0] for texts in self.corpus.captions("val", index)]
             words = self.vocabulary.encode(texts, LONGEST_TEXT)
             parts = torch.arange(len(images)).split(self.settings.batch)
@@ -167,6 +188,14 @@ def point_to(config: DictConfig, corpus: Corpus, context: StageContext) -> None:
     write_json(context.out / "config.json", {"encoder": options, "labels": 0, "files": files})
     write_json(context.out / "metrics.json", {})
     Ledger(params_total=count_parameters(encoder)[0]).write(context.out)
+
+
+def build_objective(config: DictConfig, encoder: VisionEncoder) -> MaskedObjective | None:
+    """The masked objective of a ``vision`` node; None where labels or texts teach."""
+    if not config.get("objective"):
+        return None
+    objective: MaskedObjective = build(config.objective, encoder=encoder)
+    return objective
 
 
 def run(context: StageContext) -> None:

@@ -68,10 +68,21 @@ class VisionEncoder(nn.Module):
 
     def forward(self, images_BHWC: Tensor | np.ndarray) -> Tensor:
         """Features [B, N, C] of uint8 images [B, H, W, 3]."""
-        pixels_BHWC = scale_pixels(images_BHWC).to(self.place_NC.device)
+        return self.from_pixels(scale_pixels(images_BHWC).to(self.place_NC.device))
+
+    def from_pixels(self, pixels_BHWC: Tensor) -> Tensor:
+        """The same of pixels in -1 … 1, through which gradients pass."""
+        return self.attend(self.embed(pixels_BHWC))
+
+    def embed(self, pixels_BHWC: Tensor) -> Tensor:
+        """Patches with their places, before the blocks [B, N, C], of images of -1 to 1."""
         x_BNC = self.linear(patchify(pixels_BHWC, self.patch)) + self.place_NC
         if self.stem is not None:
             x_BNC = self.stem(pixels_BHWC.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2) + x_BNC
+        return x_BNC
+
+    def attend(self, x_BNC: Tensor) -> Tensor:
+        """Features of embedded patches: all of an image, or those that a masked objective shows."""
         for block in self.blocks:
             x_BNC = block(x_BNC)
         return x_BNC

@@ -45,8 +45,8 @@ def tiny_arm():
 
     from lavit.language import TextTokenizer, build_llm
     from lavit.model.lavit import build_lavit
+    from lavit.model.targets import DiscreteTarget
     from lavit.model.vision_language import Arm
-    from lavit.model.visual_head import DiscreteTarget
     from lavit.tokenizer.tokens import VisualTokens
 
     torch.set_num_threads(1)

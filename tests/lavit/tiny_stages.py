@@ -88,7 +88,7 @@ class Stages:
         own = read(config, stage)
         key = json.dumps([stage, own, seed, {n: str(f) for n, f in inputs.items()}], sort_keys=True, default=str)
         if key not in self.folders:
-            out = self.root / f"{len(self.folders):03d}-{stage}"
+            out = self.root / f"{len(list(self.root.iterdir())):03d}-{stage}"  # beside those that failed
             out.mkdir(parents=True)
             context = StageContext(stage, DeclaredConfig(own, stage, specs()[stage].reads), seed, inputs, out)
             importlib.import_module(f"lavit.stages.{stage}").run(context)

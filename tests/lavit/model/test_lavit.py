@@ -7,8 +7,8 @@ from lavit.language import TextTokenizer, build_llm
 from lavit.model.decoding import generate_images, generate_text
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.lavit import LaVIT, build_lavit, place_embeddings, weights_hash
+from lavit.model.targets import ContinuousTarget, DiscreteTarget
 from lavit.model.text_settings import TextSettings
-from lavit.model.visual_head import ContinuousTarget, DiscreteTarget
 from lavit.sequences import SequenceBuilder, VisualStore, collate
 
 WIDTH, FEATURES, CODES, DIM, PLACES = 32, 12, 20, 6, 9

@@ -5,7 +5,7 @@ import torch
 
 from lavit.language import TextTokenizer, build_llm
 from lavit.model.lavit import LaVIT, build_lavit
-from lavit.model.visual_head import ContinuousTarget, DiscreteTarget
+from lavit.model.targets import ContinuousTarget, DiscreteTarget
 from lavit.sequences import SequenceBuilder
 from lavit.tokenizer.tokens import VisualTokens
 
