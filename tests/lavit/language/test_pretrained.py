@@ -15,7 +15,7 @@ from lavit.language import PretrainedLLM, access, load_llm, load_text
 from lavit.language.export import export_llm, learn_new_rows_alone, merge_rows
 from lavit.model.decoding import greedy_text
 from lavit.model.lavit import LaVIT, build_lavit
-from lavit.model.visual_head import DiscreteTarget
+from lavit.model.targets import DiscreteTarget
 from lavit.released_files import find_checkpoint, fingerprint, sha256_of
 from lavit.sequences import SequenceBuilder, collate
 
