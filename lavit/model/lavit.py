@@ -1,8 +1,8 @@
 """LaVIT's language model: a Llama whose vocabulary is extended by image marks and visual codes.
 
 An image that is read enters as continuous merged features through the connector, or as its codes
-(``visual_input``). An image that is written is a sequence of visual tokens, each fed back as its code's embedding
-(discrete) or its projected vector (continuous).
+(``visual_input``), in the sequence or beside it (``entry``). An image that is written is a sequence of visual tokens,
+each fed back as its code's embedding (discrete) or its projected vector (continuous).
 
 Shapes: B sequences, T positions, W width, V text vocabulary, K codes, C feature width, D code dimension.
 """
@@ -24,6 +24,7 @@ from lavit.connectors.bound import BoundConnector
 from lavit.connectors.image import ImageConnector
 from lavit.errors import LavitError
 from lavit.model.blocks import block_of, tensors_hash
+from lavit.model.gated import Gates, Media, looking
 from lavit.model.visual_head import Target, VisualHead
 from lavit.sequences import SequenceBatch, VisualStore, attention_mask
 
@@ -42,6 +43,8 @@ class LaVIT(nn.Module):
         place_MW: initial embeddings of the places that a token may have.
         llm_trainable: False freezes every weight of ``llm``.
         seed: each new part draws its weights from (seed, its name), so that arms share what they have in common.
+        gates: blocks that look at images beside the sequence; they are put before the LLM's layers.
+        beside: images that are read stand beside the sequence only, and not in it as well.
     """
 
     codebook_KD: Tensor
@@ -55,6 +58,8 @@ class LaVIT(nn.Module):
         place_MW: Tensor,
         llm_trainable: bool,
         seed: int = 0,
+        gates: Gates | None = None,
+        beside: bool = False,
     ):
         super().__init__()
         width, scale = llm.config.hidden_size, llm.config.initializer_range
@@ -68,7 +73,10 @@ class LaVIT(nn.Module):
             self.marks = nn.Embedding(2, width)
             nn.init.normal_(self.marks.weight, std=scale)
         self.connector = connector
-        #: Positions that an image takes up when it is read; None: one for each of its visual tokens.
+        self.gates, self.beside = gates, beside
+        if gates is not None:
+            gates.attach(llm.model.layers)
+        #: Embeddings that an image is read as; None: one for each of its visual tokens.
         self.slots: int | None = getattr(connector, "tokens", None)
         self.place = nn.Embedding.from_pretrained(place_MW.clone(), freeze=False)
         self.vector_in: nn.Linear | None = None  # of regressed vectors that are fed back
@@ -135,7 +143,8 @@ class LaVIT(nn.Module):
     def hidden(self, batch: SequenceBatch, store: VisualStore) -> Tensor:
         """Last hidden states of every position, flat [B*T, W]."""
         x_BTW = self.embed(batch, store)
-        out = self.llm.model(inputs_embeds=x_BTW, use_cache=False, **self._within_documents(batch, x_BTW))
+        with looking(*self.look(batch.seen_BT, store)):
+            out = self.llm.model(inputs_embeds=x_BTW, use_cache=False, **self._within_documents(batch, x_BTW))
         return out.last_hidden_state.flatten(0, 1)
 
     def _within_documents(self, batch: SequenceBatch, x_BTW: Tensor) -> dict[str, Tensor]:
@@ -150,6 +159,35 @@ class LaVIT(nn.Module):
             )
         mask_B1TT = attention_mask(batch.document_BT, x_BTW.dtype)
         return {"attention_mask": mask_B1TT.to(x_BTW.device), "position_ids": batch.position_BT.to(x_BTW.device)}
+
+    def look(self, seen: Tensor, store: VisualStore | None) -> tuple[Media | None, Tensor]:
+        """The images that stand beside the sequence for some positions.
+
+        Args:
+            seen: as in :class:`lavit.sequences.SequenceBatch`, of any shape.
+            store: may lack where no image is seen.
+
+        Returns:
+            The images, None where there are none or the model looks at none; and the number among them of the one that
+            each position sees, -1 none.
+        """
+        real = seen >= 0
+        if self.gates is None or not bool(real.any()):
+            return None, seen
+        assert store is not None
+        image_I, which = torch.unique(store.images_at(seen[real]), return_inverse=True)
+        index = torch.full_like(seen, -1).masked_scatter(real, which)
+        return Media(self.gates, *self.embed_beside(store, image_I)), index
+
+    def embed_beside(self, store: VisualStore, image_I: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of images as they stand beside the sequence [I, S, W], and which are real [I, S] (None: all)."""
+        if self.slots is not None:
+            assert self.connector is not None
+            return self.connector(*store.padded_features(image_I)), None
+        row_IN, mask_IN = store.padded_rows(image_I)
+        embedded_EW = self.embed_read(store, row_IN[mask_IN])
+        which_IN = (mask_IN.flatten().cumsum(0) - 1).clamp_min(0).view_as(mask_IN)
+        return embedded_EW[which_IN], None if bool(mask_IN.all()) else mask_IN
 
     def embed_written(self, store: VisualStore, rows: Tensor | slice) -> Tensor:
         """Embeddings of stored tokens as if the model had written them: its code, or the vector before quantisation."""
@@ -208,6 +246,7 @@ def build_lavit(
     target: type[Target] | None,
     llm_trainable: bool,
     seed: int = 0,
+    entry: Mapping[str, Any] | None = None,
 ) -> LaVIT:
     """Assemble an arm's model.
 
@@ -220,6 +259,7 @@ def build_lavit(
         target: class of the visual target, None for arms without a visual loss.
         llm_trainable: whether the LLM's own weights learn.
         seed: of the new parts' initial weights.
+        entry: where images enter that are read (``conf/entry``); None: in the sequence.
     """
     places, implied = int(tokenizer["num_places"]), bool(tokenizer["places_implied"])
     width = llm.config.hidden_size
@@ -235,7 +275,12 @@ def build_lavit(
         connects.bind(llm)
     with seeded(seed, "place"):
         place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * llm.config.initializer_range)
-    return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed)
+    gates, beside = None, entry is not None and not entry["in_sequence"]
+    if entry is not None and entry["gates"] is not None:
+        shape = {"layers": llm.config.num_hidden_layers, "llm_heads": llm.config.num_attention_heads}
+        with seeded(seed, "gates"):
+            gates = build(entry["gates"], width=width, **shape)
+    return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed, gates, beside)
 
 
 def build_connector(node: Mapping[str, Any], tokenizer: Mapping[str, Any], width: int) -> nn.Module:

@@ -41,7 +41,7 @@ from lavit.stages.training import StageModule, step_generator
 CAPTION, QUESTION, TEXT, GENERATION = range(4)
 LEARNED_ROWS = ("queries_MC", "queries_MH", "positions_NC", "rows_VW", "distance.weight")  # of connectors
 EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS)
-HIDDEN = ("llm.model.layers.", "connector.", "vector_in.", "code_in.", "head.mix.")
+HIDDEN = ("llm.model.layers.", "connector.", "gates.", "vector_in.", "code_in.", "head.mix.")
 
 
 class ArmModule(StageModule):
@@ -81,7 +81,7 @@ class ArmModule(StageModule):
         check_shares(self.phase.counts(self.config.train, self.config.train.steps))
         self.model.learn(self.phase.learns, self.writes)
         for store in (self.store, self.val_store):
-            store.slots = self.model.slots
+            store.slots, store.beside = self.model.slots, self.model.beside
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class ArmModule(StageModule):
         flops = dense_flops(body, part.positions, factor)
         flops += attention_flops(llm.config.num_hidden_layers, llm.config.hidden_size, squared, factor)
         flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
-        flops += self.reading_flops(len(part.enter_at))
+        flops += self.reading_flops(len(part.enter_at)) + self.beside_flops(part)
         if self.writes and model.head is not None:
             per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
             flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
@@ -233,6 +233,20 @@ class ArmModule(StageModule):
         if self._image_flops is None:
             self._image_flops = connector_flops(model.connector)
         return 3 * self._image_flops * positions / model.slots
+
+    def beside_flops(self, part: SequenceBatch) -> float:
+        """FLOPs of images beside the sequences: what embeds each of them once, and the blocks that look at them."""
+        gates = self.model.gates
+        if gates is None:
+            return 0.0
+        sees_N = self.store.images_at(part.seen_BT[part.seen_BT >= 0])
+        image_I, looking_I = sees_N.unique(return_counts=True)
+        tokens_I = self.store.tokens_of(image_I)
+        media, pairs = int(tokens_I.sum()), int((tokens_I * looking_I).sum())
+        weights, scores = gates.multiplications(part.positions, len(sees_N), media, pairs)
+        factor = TRAINED if next(gates.parameters()).requires_grad else TRAVERSED
+        # Scores have no weights: forward once, backward twice, whether the blocks learn or not.
+        return factor * weights + TRAINED * scores + self.reading_flops(media)
 
     _image_flops: float | None = None
 
@@ -322,7 +336,23 @@ def assemble_arm(
     """The same from a language model and what a model has to know of its tokenizer (see :func:`build_lavit`)."""
     target = locate(config.target._target_) if "target" in config else None
     connector = config.connector if "connector" in config else None
-    return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed)
+    entry = config.get("entry")
+    check_entry(config)
+    return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed, entry)
+
+
+def check_entry(config: DictConfig) -> None:
+    """Raise where images would be written into sequences that hold none of those that are read."""
+    entry = config.get("entry")
+    writes = [name for name in ("pretrain", "tune") if (config.regime.get(name) or {}).get("generation")]
+    if entry is None or entry.in_sequence or not writes or "target" not in config or config.target.name == "none":
+        return
+    raise LavitError(
+        f"entry={entry.name} keeps images out of the sequence, but regime.{writes[0]}.generation with "
+        f"target={config.target.name} writes them there",
+        "set target=none or a regime without a visual loss (regime=adapter, regime=align_sft), or have images that are "
+        "read in the sequence too: entry=hybrid, or entry=in_sequence",
+    )
 
 
 def scale_weights(parts: list[Sequence], weight: float) -> list[Sequence]:
@@ -348,7 +378,7 @@ def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     if not processes.first():
         return
     save_file(weights, context.out / "model.safetensors")
-    parts = ("regime", "visual_input", "target", "llm", "llm_init", "connector")
+    parts = ("regime", "visual_input", "target", "llm", "llm_init", "connector", "entry")
     config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
     config["begins_at"] = module.first_step
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
