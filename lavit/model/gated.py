@@ -119,6 +119,7 @@ class Gates(nn.ModuleList):
     def attach(self, layers: Sequence[nn.Module]) -> None:
         """Put the blocks before their layers. The layers and the names of their weights stay as they are."""
         for block, index in zip(self, self.at, strict=True):
+            assert isinstance(block, GatedBlock)
             layers[index].register_forward_pre_hook(_Before(block, self.sight), with_kwargs=True)
 
     def multiplications(self, positions: float, looking: float, media: float, pairs: float) -> tuple[float, float]:

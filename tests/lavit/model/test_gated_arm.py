@@ -87,7 +87,7 @@ def test_transformers_generate_sees_the_images(arm: Arm, pictures: np.ndarray, b
 @pytest.mark.parametrize(
     ("groups", "stage"),
     [
-        (FROZEN, "cooldown"),
+        (FROZEN, "pretrain"),
         ({"entry": "hybrid"}, "pretrain"),
         pytest.param(TEXT, "pretrain", marks=pytest.mark.slow),
         pytest.param(TEXT | {"regime": "align_sft", "visual_input": "discrete"}, "tune", marks=pytest.mark.slow),
