@@ -65,7 +65,8 @@ class VisualStore:
         """Embeddings that each image is read as, in the sequence or beside it [I]."""
         if self.slots is not None:
             return torch.full_like(image_I, self.slots)
-        return torch.from_numpy(np.diff(self.offsets)).to(image_I.device)[image_I]
+        offsets_S1 = torch.from_numpy(self.offsets).to(image_I.device)
+        return offsets_S1[image_I + 1] - offsets_S1[image_I]
 
     def padded_rows(self, image_I: Tensor) -> tuple[Tensor, Tensor]:
         """Rows [I, N] of images, filled up with row 0 to the longest of them, and which are real [I, N]."""
