@@ -75,6 +75,7 @@ class ArmModule(StageModule):
     def begin(self, stage: str) -> None:
         """Take up the recipe of a stage: what it mixes, and which blocks learn."""
         self.recipe = Recipe.read(self.config.regime, int(self.config.train.steps), stage)
+        check_entry(self.model, self.recipe)
         names = [phase.name for phase in self.recipe.phases]
         self.phase = self.recipe.phases[names.index(stage) if stage in names else -1]
         self.writes = self.phase.generation and self.model.head is not None
@@ -337,19 +338,17 @@ def assemble_arm(
     target = locate(config.target._target_) if "target" in config else None
     connector = config.connector if "connector" in config else None
     entry = config.get("entry")
-    check_entry(config)
     return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed, entry)
 
 
-def check_entry(config: DictConfig) -> None:
+def check_entry(model: LaVIT, recipe: Recipe) -> None:
     """Raise where images would be written into sequences that hold none of those that are read."""
-    entry = config.get("entry")
-    writes = [name for name in ("pretrain", "tune") if (config.regime.get(name) or {}).get("generation")]
-    if entry is None or entry.in_sequence or not writes or "target" not in config or config.target.name == "none":
+    if not model.beside or model.head is None or not recipe.generates:
         return
+    writes = next(phase.name for phase in recipe.phases if phase.generation)
     raise LavitError(
-        f"entry={entry.name} keeps images out of the sequence, but regime.{writes[0]}.generation with "
-        f"target={config.target.name} writes them there",
+        f"entry=gated keeps images that are read out of the sequence, but regime.{writes}.generation with "
+        f"target={model.head.target.name} writes images into it",
         "set target=none or a regime without a visual loss (regime=adapter, regime=align_sft), or have images that are "
         "read in the sequence too: entry=hybrid, or entry=in_sequence",
     )

@@ -15,7 +15,7 @@ from lavit.model.decoding import embed_prompts, generate_text, see_prompts
 from lavit.model.gated import GatedBlock, Gates, View, looking
 from lavit.model.lavit import LaVIT, weights_hash
 from lavit.model.text_settings import TextSettings
-from lavit.sequences import Sequence, VisualStore, collate
+from lavit.sequences import Sequence, VisualStore, collate, join
 
 BEAMS = TextSettings(beams=3, min_new=1, max_new=7)
 SETTINGS = pytest.mark.parametrize("settings", [TextSettings(max_new=7), BEAMS], ids=["greedy", "beams"])
@@ -184,6 +184,16 @@ def test_rows_that_leave_take_their_images_along(monkeypatch: pytest.MonkeyPatch
         assert generate_text(model, prompts, store, settings, eos) == stays
     monkeypatch.setattr("lavit.model.text_writer.ROWS", 5)
     assert generate_text(model, prompts, store, settings, eos) == stays
+
+
+def test_packed_rows_see_what_their_documents_see_alone() -> None:
+    model = make("gated", opened=0.8)
+    store = store_of(model)
+    documents = [between(store, "blue", 0, TEXTS[2], 1), BUILDER.document("blue"), between(store, 2, "a red circle")]
+    alone = torch.cat([hidden(model, document, store) for document in documents])
+    together = hidden(model, join(documents), store)
+    assert join(documents).seen().tolist() == [image for one in documents for image in one.seen()]
+    assert torch.allclose(together, alone, atol=1e-5)
 
 
 def test_an_image_takes_its_marks_alone_and_a_cut_row_does_not_see_what_it_lost() -> None:
