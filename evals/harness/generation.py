@@ -123,7 +123,8 @@ def write_text(model: TokenModel, rows: list[Row], visual: Any, settings: Settin
         **dict(settings.options),
     )
     stopping = StoppingCriteriaList([_UntilText(model, settings.until, start)])
-    written = model.llm.generate(**inputs, generation_config=config, stopping_criteria=stopping)
+    with model.beside(rows, visual):
+        written = model.llm.generate(**inputs, generation_config=config, stopping_criteria=stopping)
     return [_cut(model, row[start:], settings.until) for row in written.tolist()]
 
 

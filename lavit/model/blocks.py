@@ -3,6 +3,7 @@
 ===========  ===================================================================================================
 llm          the LLM's own weights
 connector    what takes features into the LLM's width
+gates        gated cross-attention between the LLM's layers, where images stand beside the sequence
 rows         new rows and places: marks, places, codes and vectors as they enter
 head         what predicts visual tokens
 ===========  ===================================================================================================
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 PREFIXES = {
     "llm": ("llm.",),
     "connector": ("connector.",),
+    "gates": ("gates.",),
     "rows": ("marks.", "place.", "code_rows.", "code_in.", "vector_in."),
     "head": ("head.",),
 }

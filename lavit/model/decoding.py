@@ -18,11 +18,12 @@ from transformers import DynamicCache, PreTrainedModel
 from lavit.errors import LavitError
 from lavit.language import access
 from lavit.model.draw_settings import DrawSettings
+from lavit.model.gated import Media
 from lavit.model.lavit import LaVIT
 from lavit.model.padding import pad_left
 from lavit.model.sampling import draw, forbid, guide
 from lavit.model.text_settings import TextSettings
-from lavit.model.text_writer import Prompts, write_ids
+from lavit.model.text_writer import Beside, Prompts, write_ids
 from lavit.sequences import Sequence, VisualStore, collate
 
 
@@ -65,6 +66,13 @@ def embed_prompts(model: LaVIT, prompts: list[Sequence], store: VisualStore | No
     return [row[: len(prompt.ids)] for row, prompt in zip(x_BTW, prompts, strict=True)]
 
 
+def see_prompts(model: LaVIT, prompts: list[Sequence], store: VisualStore | None) -> tuple[Media | None, list[Tensor]]:
+    """Images that stand beside the prompts, and which of them each position of a prompt sees [T], -1 none."""
+    seen = [torch.from_numpy(prompt.seen()) for prompt in prompts]
+    media, index = model.look(torch.cat(seen).to(model.marks.weight.device), store)
+    return media, list(index.split([len(part) for part in seen]))
+
+
 @torch.no_grad()
 def generate_text(
     model: LaVIT, prompts: list[Sequence], store: VisualStore | None, settings: TextSettings, eos: int
@@ -75,21 +83,28 @@ def generate_text(
     examples that stand before every question.
     """
     ends = common_beginnings(prompts)
+    media, seen = see_prompts(model, prompts, store)
     if not any(ends) or min(len(prompt.ids) for prompt in prompts) < 2:
-        return write_ids(model.llm, Prompts.whole(embed_prompts(model, prompts, store)), settings, eos)
+        whole = Prompts.whole(embed_prompts(model, prompts, store))
+        whole.beside = None if media is None else Beside(media, seen)
+        return write_ids(model.llm, whole, settings, eos)
     beginnings: dict[Hashable, int] = {}
     prefixes: list[Sequence] = []
-    prefix_of = []
-    for prompt, end in zip(prompts, ends, strict=True):
+    prefix_of, seen_first = [], []
+    for prompt, end, sees in zip(prompts, ends, seen, strict=True):
         # What nobody else begins with stands apart with at least the first id, so that something is left to follow it.
         beginning = prompt.part(0, end or 1)
         number = beginnings.setdefault(beginning.key(), len(prefixes))
         if number == len(prefixes):
             prefixes.append(beginning)
+            seen_first.append(sees[: end or 1])
         prefix_of.append(number)
     rests = [prompt.part(end or 1, len(prompt.ids)) for prompt, end in zip(prompts, ends, strict=True)]
-    read = embed_prompts(model, prefixes, store)
-    return write_ids(model.llm, Prompts(read, prefix_of, embed_prompts(model, rests, store)), settings, eos)
+    read = Prompts(embed_prompts(model, prefixes, store), prefix_of, embed_prompts(model, rests, store))
+    if media is not None:
+        seen_then = [sees[end or 1 :] for sees, end in zip(seen, ends, strict=True)]
+        read.beside = Beside(media, seen_first, seen_then)
+    return write_ids(model.llm, read, settings, eos)
 
 
 def common_beginnings(prompts: list[Sequence]) -> list[int]:

@@ -24,8 +24,8 @@ class EncodedImages:
 
     @property
     def tokens_B(self) -> np.ndarray:
-        """Positions that each image takes up when it is read."""
-        return np.array([count for _, count in self.entering()])
+        """Embeddings that each image is read as, in the sequence or beside it."""
+        return self.store.tokens_of(torch.from_numpy(self.index)).numpy()
 
     def entering(self) -> list[tuple[int, int]]:
         """First row and count of each image as it is read, see :meth:`VisualStore.entering`."""
@@ -40,12 +40,14 @@ class EncodedImages:
         return [self.store.rows(int(i)) for i in self.index]
 
 
-def pack(batches: list[VisualTokens], slots: int | None = None, writes_slots: bool = False) -> EncodedImages:
+def pack(
+    batches: list[VisualTokens], slots: int | None = None, beside: bool = False, writes_slots: bool = False
+) -> EncodedImages:
     """Visual tokens of batches of images, one after the other.
 
     Args:
         batches: what the tokenizer gave.
-        slots, writes_slots: see :class:`lavit.sequences.VisualStore`.
+        slots, beside, writes_slots: see :class:`lavit.sequences.VisualStore`.
     """
     masks = [tokens.mask_BK for tokens in batches]
     each = list(zip(batches, masks, strict=True))
@@ -58,5 +60,5 @@ def pack(batches: list[VisualTokens], slots: int | None = None, writes_slots: bo
         torch.cat([tokens.places_BK[mask] for tokens, mask in each]),
         offsets,
     )
-    store.slots, store.writes_slots = slots, writes_slots
+    store.slots, store.beside, store.writes_slots = slots, beside, writes_slots
     return EncodedImages(store, np.arange(len(store)))

@@ -1,8 +1,9 @@
 """LaVIT's language model: a Llama whose vocabulary is extended by image marks and visual codes.
 
 An image that is read enters as continuous merged features through the connector, or as its codes
-(``visual_input``). An image that is written is a sequence of visual tokens, each fed back as its code's embedding
-(discrete), its projected vector (continuous), or the very embedding that is read (Emu).
+(``visual_input``), in the sequence or beside it (``entry``). An image that is written is a sequence of visual tokens,
+each fed back as its code's embedding (discrete), its projected vector (continuous), or the very embedding that is read
+(Emu).
 
 Shapes: B sequences, T positions, W width, V text vocabulary, K codes, C feature width, D code dimension.
 """
@@ -25,6 +26,7 @@ from lavit.connectors.image import ImageConnector
 from lavit.errors import LavitError
 from lavit.language import access
 from lavit.model.blocks import block_of, tensors_hash
+from lavit.model.gated import Gates, Media, looking
 from lavit.model.targets import ImageShape, Target
 from lavit.model.visual_head import VisualHead
 from lavit.sequences import SequenceBatch, VisualStore, attention_mask
@@ -44,6 +46,8 @@ class LaVIT(nn.Module):
         place_MW: initial embeddings of the places that a token may have.
         llm_trainable: False freezes every weight of ``llm``.
         seed: each new part draws its weights from (seed, its name), so that arms share what they have in common.
+        gates: blocks that look at images beside the sequence; they are put before the LLM's layers.
+        beside: images that are read stand beside the sequence only, and not in it as well.
     """
 
     codebook_KD: Tensor
@@ -57,6 +61,8 @@ class LaVIT(nn.Module):
         place_MW: Tensor,
         llm_trainable: bool,
         seed: int = 0,
+        gates: Gates | None = None,
+        beside: bool = False,
     ):
         super().__init__()
         width = access.width(llm)
@@ -70,7 +76,10 @@ class LaVIT(nn.Module):
             self.marks = nn.Embedding(2, width)
             access.draw_rows(llm, self.marks.weight)
         self.connector = connector
-        #: Positions that an image takes up when it is read; None: one for each of its visual tokens.
+        self.gates, self.beside = gates, beside
+        if gates is not None:
+            gates.attach(access.layers(llm))
+        #: Embeddings that an image is read as; None: one for each of its visual tokens.
         self.slots: int | None = getattr(connector, "tokens", None)
         #: Whether an image that is written takes up the same positions as one that is read.
         self.writes_slots = head is not None and head.target.writes_slots
@@ -148,7 +157,8 @@ class LaVIT(nn.Module):
     def hidden(self, batch: SequenceBatch, store: VisualStore) -> Tensor:
         """Last hidden states of every position, flat [B*T, W]."""
         x_BTW = self.embed(batch, store)
-        out = access.body(self.llm)(inputs_embeds=x_BTW, use_cache=False, **self._within_documents(batch, x_BTW))
+        with looking(*self.look(batch.seen_BT, store)):
+            out = access.body(self.llm)(inputs_embeds=x_BTW, use_cache=False, **self._within_documents(batch, x_BTW))
         return out.last_hidden_state.flatten(0, 1).to(self.marks.weight.dtype)
 
     def _within_documents(self, batch: SequenceBatch, x_BTW: Tensor) -> dict[str, Tensor]:
@@ -163,6 +173,35 @@ class LaVIT(nn.Module):
             )
         mask_B1TT = attention_mask(batch.document_BT, x_BTW.dtype)
         return {"attention_mask": mask_B1TT.to(x_BTW.device), "position_ids": batch.position_BT.to(x_BTW.device)}
+
+    def look(self, seen: Tensor, store: VisualStore | None) -> tuple[Media | None, Tensor]:
+        """The images that stand beside the sequence for some positions.
+
+        Args:
+            seen: as in :class:`lavit.sequences.SequenceBatch`, of any shape.
+            store: may lack where no image is seen.
+
+        Returns:
+            The images, None where there are none or the model looks at none; and the number among them of the one that
+            each position sees, -1 none.
+        """
+        real = seen >= 0
+        if self.gates is None or not bool(real.any()):
+            return None, seen
+        assert store is not None
+        image_I, which = torch.unique(store.images_at(seen[real]), return_inverse=True)
+        index = torch.full_like(seen, -1).masked_scatter(real, which)
+        return Media(self.gates, *self.embed_beside(store, image_I)), index
+
+    def embed_beside(self, store: VisualStore, image_I: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of images as they stand beside the sequence [I, S, W], and which are real [I, S] (None: all)."""
+        if self.slots is not None:
+            assert self.connector is not None
+            return self.connector(*store.padded_features(image_I)), None
+        row_IN, mask_IN = store.padded_rows(image_I)
+        embedded_EW = self.embed_read(store, row_IN[mask_IN])
+        which_IN = (mask_IN.flatten().cumsum(0) - 1).clamp_min(0).view_as(mask_IN)
+        return embedded_EW[which_IN], None if bool(mask_IN.all()) else mask_IN
 
     def embed_written(self, store: VisualStore, rows: Tensor | slice) -> Tensor:
         """Embeddings of stored tokens as if the model had written them: a code, a vector, or what is read."""
@@ -242,6 +281,7 @@ def build_lavit(
     target: Callable[[ImageShape], Target] | None,
     llm_trainable: bool,
     seed: int = 0,
+    entry: Mapping[str, Any] | None = None,
 ) -> LaVIT:
     """Assemble an arm's model.
 
@@ -254,6 +294,7 @@ def build_lavit(
         target: makes the visual target, None for arms without a visual loss.
         llm_trainable: whether the LLM's own weights learn.
         seed: of the new parts' initial weights.
+        entry: where images enter that are read (``conf/entry``); None: in the sequence.
     """
     places, width = int(tokenizer["num_places"]), access.width(llm)
     with seeded(seed, "connector"):
@@ -269,7 +310,12 @@ def build_lavit(
             head = build_head(width, objective, tokenizer, slots)
     with seeded(seed, "place"):
         place_MW = place_embeddings(places, width, tokenizer["place_patches_MN"], 2 * access.entering_deviation(llm))
-    return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed)
+    gates, beside = None, entry is not None and not entry["in_sequence"]
+    if entry is not None and entry["gates"] is not None:
+        shape = {"layers": llm.config.num_hidden_layers, "llm_heads": llm.config.num_attention_heads}
+        with seeded(seed, "gates"):
+            gates = build(entry["gates"], width=width, **shape)
+    return LaVIT(llm, head, codebook_KD, connects, place_MW, llm_trainable, seed, gates, beside)
 
 
 def build_head(width: int, target: Target, tokenizer: Mapping[str, Any], slots: int | None) -> VisualHead:

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lavit.language import access
+from lavit.model.gated import Media, looking
 from lavit.model.padding import pad_left
 from lavit.model.slot_cache import SlotCache
 from lavit.model.text_search import BeamSearch, Greedy, Search
@@ -30,6 +31,31 @@ LEAVE = 0.75  # ended rows leave when at most this share of a batch goes on
 
 
 @dataclass
+class Beside:
+    """Images that stand beside prompts.
+
+    Attributes:
+        media: the images.
+        prefixes: the image that each position of a prefix sees [L], -1 none.
+        rests: the same of what each row reads after it.
+    """
+
+    media: Media
+    prefixes: list[Tensor]
+    rests: list[Tensor] | None = None
+
+    def of(self, prefixes: list[int], rows: list[int]) -> Beside:
+        """For some prefixes and some rows, with the images that they see alone."""
+        parts = [self.prefixes[i] for i in prefixes] + ([] if self.rests is None else [self.rests[i] for i in rows])
+        seen = torch.cat(parts)
+        image_I, which = torch.unique(seen[seen >= 0], return_inverse=True)
+        index = torch.full_like(seen, -1).masked_scatter(seen >= 0, which)
+        split = list(index.split([len(part) for part in parts]))
+        rests = None if self.rests is None else split[len(prefixes) :]
+        return Beside(self.media.only(image_I), split[: len(prefixes)], rests)
+
+
+@dataclass
 class Prompts:
     """What is read before each row is written, as embeddings.
 
@@ -37,11 +63,13 @@ class Prompts:
         prefixes: what rows begin with, each [L, W]; read once, however many rows begin with it.
         prefix_of: the prefix of each row.
         rests: what each row reads after it, [L, W], at least one position; None: nothing, for all rows.
+        beside: images that stand beside them; None: none do.
     """
 
     prefixes: list[Tensor]
     prefix_of: list[int]
     rests: list[Tensor] | None = None
+    beside: Beside | None = None
 
     @classmethod
     def whole(cls, rows: list[Tensor]) -> Prompts:
@@ -127,14 +155,21 @@ class Reader:
 
     Attributes:
         seen_BS: which slots hold something and not padding.
+        image_B: the image beside each row that its last position sees, -1 none.
     """
 
-    def __init__(self, llm: PreTrainedModel, capacity: int, rows: int):
-        self.llm, self.cache = llm, SlotCache(capacity)
+    def __init__(self, llm: PreTrainedModel, capacity: int, rows: int, media: Media | None = None):
+        self.llm, self.cache, self.media = llm, SlotCache(capacity), media
         self.seen_BS = torch.zeros(rows, 0, dtype=torch.bool, device=llm.device)
+        self.image_B = torch.full((rows,), -1, device=llm.device)
 
-    def read(self, blocks: list[Tensor]) -> Tensor:
-        """Read a block [L, W] a row, and give the hidden state at its end [B, W]."""
+    def read(self, blocks: list[Tensor], images: list[Tensor] | None = None) -> Tensor:
+        """Read a block [L, W] a row, and give the hidden state at its end [B, W].
+
+        Args:
+            blocks: embeddings.
+            images: the image that each position of a block sees [L]; None: no position sees any.
+        """
         x_BLW, real_BL = pad_left(blocks)
         new = x_BLW.shape[1]
         self.seen_BS = torch.cat([self.seen_BS, real_BL], 1)
@@ -142,24 +177,39 @@ class Reader:
         positions_BL = (self.seen_BS.cumsum(1) - 1).clamp_min(0)[:, -new:]
         causal_LS = torch.ones(new, slots, dtype=torch.bool, device=x_BLW.device).tril(slots - new)
         bias_BLS = _bias(self.seen_BS[:, None] & causal_LS, x_BLW.dtype)
-        return self.forward(x_BLW, positions_BL, bias_BLS)[:, -1]
+        image_BL = None
+        if images is not None:
+            image_BL = pad_left([image_L + 1 for image_L in images])[0] - 1
+            self.image_B = image_BL[:, -1]
+        return self.forward(x_BLW, positions_BL, bias_BLS, image_BL)[:, -1]
 
-    def forward(self, x_BLW: Tensor, positions_BL: Tensor, bias_BLS: Tensor) -> Tensor:
-        """Hidden states of new positions [B, L, W]; ``bias_BLS`` is added to how much they look at each slot."""
+    def forward(self, x_BLW: Tensor, positions_BL: Tensor, bias_BLS: Tensor, image_BL: Tensor | None = None) -> Tensor:
+        """Hidden states of new positions [B, L, W].
+
+        Args:
+            x_BLW: their embeddings.
+            positions_BL: where they stand.
+            bias_BLS: what is added to how much they look at each slot.
+            image_BL: the image beside the sequence that each of them sees; None: what the row's last position saw.
+        """
         passes: Any = access.body(self.llm)
-        out = passes(
-            inputs_embeds=x_BLW,
-            attention_mask=bias_BLS[:, None],
-            position_ids=positions_BL,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        if image_BL is None:
+            image_BL = self.image_B[:, None].expand(-1, x_BLW.shape[1])
+        with looking(self.media, image_BL):
+            out = passes(
+                inputs_embeds=x_BLW,
+                attention_mask=bias_BLS[:, None],
+                position_ids=positions_BL,
+                past_key_values=self.cache,
+                use_cache=True,
+            )
         self.cache.used += x_BLW.shape[1]
         return out.last_hidden_state
 
     def take(self, rows: Tensor, capacity: int | None = None) -> None:
         """Go on with the given rows, each as often as it is named."""
         self.cache, self.seen_BS = self.cache.take(rows, capacity), self.seen_BS[rows]
+        self.image_B = self.image_B[rows]
 
 
 def _bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
@@ -176,15 +226,19 @@ def _read_prompts(
     free = settings.beams * (settings.max_new - 1)
     longest = max(map(len, prefixes))
     shared = len(distinct) < len(chosen) or prompts.rests is not None
-    reader = Reader(llm, longest + (0 if shared else free), len(prefixes))
-    hidden_BW = reader.read(prefixes)
+    beside = None if prompts.beside is None else prompts.beside.of(distinct, chosen)
+    media = None if beside is None else beside.media
+    reader = Reader(llm, longest + (0 if shared else free), len(prefixes), media)
+    hidden_BW = reader.read(prefixes, None if beside is None else beside.prefixes)
     if not shared:
         return reader, hidden_BW
     place = {number: place for place, number in enumerate(distinct)}
     rows = torch.tensor([place[number] for number in prefix_of], device=hidden_BW.device)
     rests = [] if prompts.rests is None else [prompts.rests[row] for row in chosen]
     reader.take(rows, longest + max(map(len, rests), default=0) + free)
-    return reader, reader.read(rests) if rests else hidden_BW[rows]
+    if not rests:
+        return reader, hidden_BW[rows]
+    return reader, reader.read(rests, None if beside is None else beside.rests)
 
 
 def _write(reader: Reader, hidden_BW: Tensor, search: Search, beams: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 
 from lavit.errors import LavitError
 from lavit.language import TextTokenizer, access
+from lavit.model.gated import looking
 from lavit.model.padding import pad_left
 from lavit.sequences import Sequence as Row
 from lavit.sequences import collate
@@ -58,6 +60,10 @@ class TokenModel(ABC):
     @abstractmethod
     def generation_inputs(self, rows: list[Row], visual: Any) -> dict[str, Tensor]:
         """Rows padded on the left, as arguments of the language model's ``generate``."""
+
+    def beside(self, rows: list[Row], visual: Any) -> AbstractContextManager[None]:
+        """What the language model's ``generate`` is to run in: there it sees images that stand beside the rows."""
+        return nullcontext()
 
     def document(self, text: str) -> list[int]:
         """Ids of a text of its own, all of which are predicted after :attr:`prefix`."""
@@ -143,3 +149,10 @@ class ArmModel(TextModel):
         store = visual.store if visual is not None else None
         embeds_BTW, real_BT = pad_left(embed_prompts(self.arm.model, rows, store))
         return {"inputs_embeds": embeds_BTW, "attention_mask": real_BT.long()}
+
+    def beside(self, rows: list[Row], visual: Any) -> AbstractContextManager[None]:
+        """See the base class."""
+        from lavit.model.decoding import see_prompts
+
+        media, seen = see_prompts(self.arm.model, rows, visual.store if visual is not None else None)
+        return looking(media, pad_left([image_T + 1 for image_T in seen])[0] - 1)

@@ -64,14 +64,14 @@ class Arm:
     def encode(self, images: np.ndarray) -> EncodedImages:
         """See the protocol."""
         tokens = [self.tokenizer.encode(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        return pack(tokens, self.model.slots, writes_slots=self.model.writes_slots)
+        return pack(tokens, self.model.slots, self.model.beside, self.model.writes_slots)
 
     @torch.no_grad()
     def read(self, features_BNC: Tensor) -> EncodedImages:
         """Images of which there are only features, e.g. drawings that have not been turned into pixels."""
         keys_B = image_keys((features_BNC * 2**16).round())  # random selection needs a number of each image
         tokens = self.tokenizer.tokens(features_BNC, keys_B=keys_B)
-        return pack([tokens], self.model.slots, writes_slots=self.model.writes_slots)
+        return pack([tokens], self.model.slots, self.model.beside, self.model.writes_slots)
 
     def caption(self, visual: Visual | None, count: int, settings: TextSettings | None = None) -> list[str]:
         """See the protocol."""

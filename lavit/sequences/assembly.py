@@ -54,6 +54,14 @@ class Sequence:
         ]
         return Sequence(self.ids[first:end], self.supervised[first:end], *images)  # type: ignore[arg-type]
 
+    def seen(self) -> np.ndarray:
+        """First row of the image that each position has behind it, the last one that was read; -1: none [T]."""
+        seen = np.full(len(self.ids), -1, np.int64)
+        ends = np.cumsum(self.documents or [len(self.ids)])
+        for position, first, count in sorted(self.enters):
+            seen[position + count : ends[np.searchsorted(ends, position, side="right")]] = first
+        return seen
+
     def key(self) -> Hashable:
         """Equal for sequences that a model reads alike."""
         return tuple(self.ids), tuple(self.enters), tuple(self.shown), tuple(self.generated)
@@ -71,6 +79,7 @@ class SequenceBatch:
             targets and inputs of the next step, and those of a prompt that shows them [G].
         predict_at, predict_row: flat position that predicts, and the row to be predicted (-1: the image ends) [P].
         lengths_S: real length of each sequence, row by row.
+        seen_BT: store row at which the image begins that each position has behind it, in its own sequence; -1: none.
         document_BT: which of its row's sequences each position belongs to, padding being one more; None where no row
             holds several.
         position_BT: each position's number within its sequence; None likewise.
@@ -87,6 +96,7 @@ class SequenceBatch:
     predict_at: Tensor
     predict_row: Tensor
     lengths_S: Tensor
+    seen_BT: Tensor
     document_BT: Tensor | None = None
     position_BT: Tensor | None = None
 
@@ -229,6 +239,7 @@ def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:
     width = max(lengths)
     ids = np.full((len(sequences), width), pad, np.int64)
     weights = np.zeros((len(sequences), width), np.float32)
+    seen = np.full((len(sequences), width), -1, np.int64)
     enters: list[np.ndarray] = []
     enter_rows: list[np.ndarray] = []
     generated: list[np.ndarray] = []
@@ -238,6 +249,7 @@ def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:
     for b, sequence in enumerate(sequences):
         ids[b, : lengths[b]] = sequence.ids
         weights[b, : lengths[b]] = sequence.supervised
+        seen[b, : lengths[b]] = sequence.seen()
         for position, first, count in sequence.enters:
             enters.append(np.arange(count) + b * width + position)
             enter_rows.append(np.arange(first, first + count))
@@ -261,6 +273,7 @@ def collate(sequences: list[Sequence], pad: int = 0) -> SequenceBatch:
         predict_at=_flat(predict),
         predict_row=_flat(predict_rows),
         lengths_S=torch.tensor([length for s in sequences for length in s.documents or [len(s.ids)]]),
+        seen_BT=torch.from_numpy(seen),
         **_within(sequences, width),
     )
 

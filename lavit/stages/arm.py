@@ -45,7 +45,14 @@ CAPTION, QUESTION, TEXT, GENERATION = range(4)
 LEARNED_ROWS = ("queries_MC", "queries_MH", "positions_NC", "rows_VW", "distance.weight")  # of connectors
 READ_OUT_ROWS = ("rank_ME", "query_NE")
 EMBEDDINGS = ("marks.weight", "code_rows.weight", "place.weight", *LEARNED_ROWS, *READ_OUT_ROWS)
-HIDDEN = ("connector.", "vector_in.", "code_in.", "head.mix.", "head.target.readout.blocks.")  # and the LLM's layers
+HIDDEN = (
+    "connector.",
+    "gates.",
+    "vector_in.",
+    "code_in.",
+    "head.mix.",
+    "head.target.readout.blocks.",
+)
 
 
 class ArmModule(StageModule):
@@ -79,13 +86,14 @@ class ArmModule(StageModule):
     def begin(self, stage: str) -> None:
         """Take up the recipe of a stage: what it mixes, and which blocks learn."""
         self.recipe = Recipe.read(self.config.regime, int(self.config.train.steps), stage)
+        check_entry(self.model, self.recipe)
         names = [phase.name for phase in self.recipe.phases]
         self.phase = self.recipe.phases[names.index(stage) if stage in names else -1]
         self.writes = self.phase.generation and self.model.head is not None
         check_shares(self.phase.counts(self.config.train, self.config.train.steps))
         self.model.learn(self.phase.learns, self.writes)
         for store in (self.store, self.val_store):
-            store.slots, store.writes_slots = self.model.slots, self.model.writes_slots
+            store.slots, store.beside, store.writes_slots = self.model.slots, self.model.beside, self.model.writes_slots
         self.watch: VarianceWatch | None = None
         if self.writes and self.model.moving_target:
             assert self.model.head is not None
@@ -226,7 +234,7 @@ class ArmModule(StageModule):
         flops = dense_flops(body, part.positions, factor)
         flops += attention_flops(llm.config.num_hidden_layers, access.attention_width(llm), squared, factor)
         flops += dense_flops(access.head(llm).weight.numel(), len(part.text_at), factor)
-        flops += self.reading_flops(len(part.enter_at))
+        flops += self.reading_flops(len(part.enter_at)) + self.beside_flops(part)
         if self.writes and model.head is not None:
             flops += writing_flops(model, self.image_flops, len(part.predict_at), len(part.generated_at))
         return torch.tensor([part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64)
@@ -242,6 +250,20 @@ class ArmModule(StageModule):
             own = dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
             return own + dense_flops(lent, positions, TRAVERSED)
         return 3 * self.image_flops.connector * positions / model.slots
+
+    def beside_flops(self, part: SequenceBatch) -> float:
+        """FLOPs of images beside the sequences: what embeds each of them once, and the blocks that look at them."""
+        gates = self.model.gates
+        if gates is None:
+            return 0.0
+        sees_N = self.store.images_at(part.seen_BT[part.seen_BT >= 0])
+        image_I, looking_I = sees_N.unique(return_counts=True)
+        tokens_I = self.store.tokens_of(image_I)
+        media, pairs = int(tokens_I.sum()), int((tokens_I * looking_I).sum())
+        weights, scores = gates.multiplications(part.positions, len(sees_N), media, pairs)
+        factor = TRAINED if next(gates.parameters()).requires_grad else TRAVERSED
+        # Scores have no weights: forward once, backward twice, whether the blocks learn or not.
+        return factor * weights + TRAINED * scores + self.reading_flops(media)
 
     @cached_property
     def image_flops(self) -> ImageFlops:
@@ -328,7 +350,21 @@ def assemble_arm(
         options = {name: value for name, value in plain(config.target).items() if name != "name"}
         target = partial(build_target, options)
     connector = config.connector if "connector" in config else None
-    return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed)
+    entry = config.get("entry")
+    return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed, entry)
+
+
+def check_entry(model: LaVIT, recipe: Recipe) -> None:
+    """Raise where images would be written into sequences that hold none of those that are read."""
+    if not model.beside or model.head is None or not recipe.generates:
+        return
+    writes = next(phase.name for phase in recipe.phases if phase.generation)
+    raise LavitError(
+        f"entry=gated keeps images that are read out of the sequence, but regime.{writes}.generation with "
+        f"target={model.head.target.name} writes images into it",
+        "set target=none or a regime without a visual loss (regime=adapter, regime=align_sft), or have images that are "
+        "read in the sequence too: entry=hybrid, or entry=in_sequence",
+    )
 
 
 def build_target(options: Mapping[str, Any], images: ImageShape) -> Target:
@@ -370,7 +406,7 @@ def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     if not processes.first():
         return
     save_file(unshared(weights), context.out / "model.safetensors")
-    parts = ("regime", "visual_input", "target", "llm", "llm_init", "connector")
+    parts = ("regime", "visual_input", "target", "llm", "llm_init", "connector", "entry")
     config = {p: OmegaConf.to_container(context.config[p], resolve=True) for p in parts if p in context.config}
     config["begins_at"] = module.first_step
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
