@@ -306,8 +306,13 @@ def connector_flops(connector: nn.Module) -> float:
     return forward_flops(connector, features_BNC, mask_BN)
 
 
-def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
+def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.VisualTokenizer, seed: int) -> LaVIT:
     """The model of an arm, with initial weights, from its config and its shared stages."""
+    if not visual.quantizer.unit and config.get("target", {}).get("name") == "continuous":
+        raise LavitError(
+            "target=continuous regresses vectors of unit length, and this tokenizer's have any",
+            "set tokenizer.quantizer.l2_norm=true, or target=discrete",
+        )
     names = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")
     shape = {name: getattr(visual, name) for name in names}
     codebook = visual.lookup(torch.arange(visual.codebook_size)).detach()

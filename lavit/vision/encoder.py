@@ -68,7 +68,10 @@ class VisionEncoder(nn.Module):
 
     def forward(self, images_BHWC: Tensor | np.ndarray) -> Tensor:
         """Features [B, N, C] of uint8 images [B, H, W, 3]."""
-        pixels_BHWC = scale_pixels(images_BHWC).to(self.place_NC.device)
+        return self.from_pixels(scale_pixels(images_BHWC).to(self.place_NC.device))
+
+    def from_pixels(self, pixels_BHWC: Tensor) -> Tensor:
+        """The same of pixels in -1 … 1, through which gradients pass."""
         x_BNC = self.linear(patchify(pixels_BHWC, self.patch)) + self.place_NC
         if self.stem is not None:
             x_BNC = self.stem(pixels_BHWC.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2) + x_BNC
