@@ -63,7 +63,7 @@ def rejudge(
     """
     torch.set_num_threads(1)
     corpus = lavit.data.build(config["data"])
-    model = lavit.model.load(dict(folders))
+    model: Any = lavit.model.load(dict(folders))
     if model.tokenizer.paints:
         raise EvaluationError(
             "The tokenizer of this arm paints its drawings itself: no pixel decoder changes them.",

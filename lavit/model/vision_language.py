@@ -27,8 +27,8 @@ from lavit.model.draw_settings import DrawSettings
 from lavit.model.encoded_images import EncodedImages, pack
 from lavit.model.lavit import LaVIT
 from lavit.model.likelihood import loglikelihood, nll
-from lavit.model.protocol import Drawing, Part, Prompt, Visual
 from lavit.model.painting import decode, show, to_uint8
+from lavit.model.protocol import Drawing, Part, Prompt, Visual
 from lavit.model.reranking import Reranker, best_rows, caption_likelihood
 from lavit.model.text_settings import GREEDY_ANSWER, GREEDY_CAPTION, TextSettings
 from lavit.model.text_tasks import answer_questions, write_captions, write_texts

@@ -31,8 +31,8 @@ from lavit.sequences import SequenceBuilder, VisualStore
 from lavit.stages.arm import ArmModule, assemble_arm
 from lavit.stages.language import LanguageModule
 from lavit.stages.training import StageModule
-from lavit.tokenizer.loading import assemble
 from lavit.tokenizer.base import VisualTokenizer
+from lavit.tokenizer.loading import assemble
 from lavit.vision.encoder import VisionEncoder
 
 SHAPE = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lavit.build import build, plain
-from lavit.errors import LavitError
 from lavit.data import Corpus
+from lavit.errors import LavitError
 from lavit.ledger import Ledger
 from lavit.pricing.shapes import Shapes, know
 from lavit.pricing.text import encoder_of

@@ -21,7 +21,8 @@ from lavit.data import Corpus
 from lavit.ledger import Ledger, count_parameters
 from lavit.stages.order import DataOrder
 from lavit.stages.outputs import channel_statistics, forward_flops, load_features, load_images
-from lavit.stages.tokenizer import KMEANS, RESTART, SAMPLE, evaluation_data
+from lavit.stages.tokenizer import KMEANS, RESTART, SAMPLE
+from lavit.stages.tokenizer_data import evaluation_data
 from lavit.stages.training import StageModule, step_generator
 from lavit.tokenizer.base import FixedTokenizer
 from lavit.tokenizer.loading import assemble

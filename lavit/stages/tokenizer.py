@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -34,6 +33,7 @@ from lavit.stages.outputs import (
     save_weights,
     write_json,
 )
+from lavit.stages.tokenizer_data import evaluation_data
 from lavit.stages.training import OptimizerConfig, StageModule, TrainingError, fit, step_generator
 from lavit.tokenizer.loading import assemble_dynamic
 from lavit.tokenizer.metrics import tokenizer_metrics
@@ -41,7 +41,6 @@ from lavit.tokenizer.objective import keep_loss, mixed_vectors, reconstruction_l
 from lavit.tokenizer.selector import image_keys
 from lavit.tokenizer.tokens import PackedTokens, pack
 
-EVALUATED = 1024  # images of the validation split that the stage's own metrics look at
 SELECT, RESTART, KMEANS, SAMPLE = 1, 2, 3, 4  # purposes of a step's generators
 ORDERS = ("joint", "freeze", "selector_first")
 
@@ -220,23 +219,6 @@ class TokenizerTraining(StageModule):
     def ledger(self, val_images: int) -> Ledger:
         """See :func:`training_ledger`."""
         return training_ledger(self, self.encoder[0], val_images)
-
-
-def evaluation_data(corpus: Corpus, encoder: vision.VisionEncoder, head: Any) -> dict[str, Any]:
-    """What :func:`~lavit.tokenizer.metrics.tokenizer_metrics` looks at: the first images of the validation split."""
-    images = load_images(corpus, "val", EVALUATED)
-    index = np.arange(len(images))
-    objects = corpus.object_patches("val", index, encoder.patch)
-    labels = corpus.patch_labels("val", index, encoder.patch)
-    return {
-        "features_SNC": load_features(encoder, images),
-        "keys_S": image_keys(images),
-        "images_SHWC": images,
-        "complexity": corpus.complexity("val", index),
-        "objects_SN": None if objects is None else torch.from_numpy(objects),
-        "labels_SNL": None if labels is None else torch.from_numpy(labels),
-        "head": head,
-    }
 
 
 def run(context: StageContext) -> None:

@@ -131,7 +131,8 @@ def tokenizer_metrics(
     """All metrics of a tokenizer on the features of a split's first images.
 
     Without suffix: decoded from what the tokenizer hands on (its codes; its vectors where it has no codebook);
-    ``_continuous``: from the vectors before the codebook; ``_undecoded``: the true features, as the probe's control. ``images_SHWC`` are needed where the tokenizer sees pixels.
+    ``_continuous``: from the vectors before the codebook; ``_undecoded``: the true features, as the probe's control.
+    ``images_SHWC`` are needed where the tokenizer sees pixels.
     """
     if images_SHWC is not None:
         tokens = tokenizer.tokens_of(images_SHWC, features_SNC)

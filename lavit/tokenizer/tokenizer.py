@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from lavit.tokenizer.base import VisualTokenizer
+from lavit.tokenizer.codebook import VectorQuantizer
 from lavit.tokenizer.decoder import TokenDecoder
 from lavit.tokenizer.merger import Merger
 from lavit.tokenizer.packing import Kept, pack_counts, pack_kept
 from lavit.tokenizer.pooling import Layout
-from lavit.tokenizer.codebook import VectorQuantizer
 from lavit.tokenizer.selector import Selection, image_keys
 from lavit.tokenizer.tokens import VisualTokens
 from lavit.vision.encoder import VisionEncoder

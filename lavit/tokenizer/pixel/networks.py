@@ -1,7 +1,7 @@
 """Encoder and decoder of VQGAN (Esser et al. 2021, table 7): residual convolutions, halved and doubled in between.
 
 Both are given by the channels at full resolution, a multiplier a level, residual blocks a level, and the sides at
-which self-attention follows a block. Levels but the last halve the side, so L levels shrink an image 2 ** (L - 1) times.
+which self-attention follows a block. Levels but the last halve the side: L levels shrink an image 2 ** (L - 1) times.
 
 Shapes: B images, C channels, H W height and width of a map, N positions of a map, Z channels of the latents.
 """
@@ -116,7 +116,7 @@ class ConvEncoder(nn.Sequential):
 
 
 class ConvDecoder(nn.Sequential):
-    """Latents [B, Z, H / f, W / f] to pixels [B, 3, H, W], about -1 … 1; a level has one block more than in the encoder.
+    """Latents [B, Z, H / f, W / f] to pixels [B, 3, H, W], about -1 … 1; a level has one block more than the encoder's.
 
     Args: as :class:`ConvEncoder`.
     """

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavit.errors import LavitError
-from lavit.vision.blocks import Mlp
+from lavit.vision.blocks import Mlp, init_transformer
 
-INITIAL = 0.02  # spread of queries and weights, as in BERT
+PLACES = 0.5  # spread of the learned places: beside features of unit variance, queries have to find them
 EPSILON = 1e-12
 
 
@@ -92,17 +92,17 @@ class CausalQueryFormer(nn.Module):
         places: bool = True,
     ):
         super().__init__()
-        self.queries_MH = nn.Parameter(torch.randn(tokens, width) * INITIAL)
-        self.place_NC = nn.Parameter(torch.randn(patches, feature_dim) * INITIAL) if places else None
+        self.queries_MH = nn.Parameter(torch.zeros(tokens, width))
+        self.place_NC = nn.Parameter(torch.zeros(patches, feature_dim)) if places else None
         self.norm_features = nn.LayerNorm(feature_dim)
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.blocks = nn.ModuleList(
             QueryBlock(width, feature_dim, heads, mlp_ratio, block % cross_every == 0) for block in range(depth)
         )
-        for part in self.modules():
-            if isinstance(part, nn.Linear):
-                nn.init.normal_(part.weight, std=max(INITIAL, part.in_features**-0.5 / 2))
-                nn.init.zeros_(part.bias)
+        init_transformer(self)
+        nn.init.normal_(self.queries_MH)
+        if self.place_NC is not None:
+            nn.init.normal_(self.place_NC, std=PLACES)
 
     def forward(self, features_BNC: Tensor, mask_BN: Tensor) -> Tensor:
         """Outputs [B, M, H], the i-th of which knows queries 0 to i and every feature that ``mask_BN`` shows."""

@@ -2,7 +2,7 @@
 
 After SEED (Ge et al. 2023): a causal query former -> Linear, tanh, Linear to the few dimensions of a code -> code ->
 two decoders. One gives the query outputs back (1 - cos), one the image: SEED's an unCLIP embedding, here the features
-of all patches, so that the common pixel decoder can paint them. Tokens are told apart by rank alone, all of them filled.
+of all patches, so that the common pixel decoder can paint them. Tokens are told apart by rank alone, and all are there.
 
 Shapes: B images, N patches, M queries, K the same, R packed tokens, C channels of the vision features, E channels of
 the query outputs, D code dimensions.
@@ -144,6 +144,4 @@ def assemble(
         feature_dim=feature_dim,
         layout=Counts(queries, grid**2),
     )
-    return QueryTokenizer(
-        former, width, queries, quantizer, outputs, decoder, feature_dim, bool(tokenizer["quantise"])
-    )
+    return QueryTokenizer(former, width, queries, quantizer, outputs, decoder, feature_dim, bool(tokenizer["quantise"]))
