@@ -116,7 +116,7 @@ def test_it_learns_features_through_codes() -> None:
         optimizer.zero_grad()
         (5 * pull + 2 * angle + 5 * squared).backward()
         optimizer.step()
-        losses.append(float(squared))
+        losses.append(squared.item())
     assert losses[-1] < 0.8 * losses[0]
 
 
