@@ -15,7 +15,7 @@ from lavit.tokenizer.pixel.adversary import PatchDiscriminator, adaptive_weight,
 from lavit.tokenizer.pixel.networks import ConvDecoder, ConvEncoder
 from lavit.vision.encoder import scale_pixels
 
-SMALL = {"channels": 4, "multipliers": [1, 2, 4, 8], "blocks": 1, "attention": [4], "latent": 32}
+SMALL = {"channels": 8, "multipliers": [1, 1, 2, 4], "blocks": 1, "attention": [4], "latent": 32}
 TAMING = {"channels": 128, "multipliers": [1, 1, 2, 2, 4], "blocks": 2, "attention": [16], "latent": 256}
 
 ENCODER_DECODER = (29_298_176, 42_449_795)  # at TAMING's size
