@@ -23,6 +23,7 @@ from evals.benchmark import REAL, Benchmark
 from evals.errors import EvaluationError
 from evals.runner import build_suite, evaluate, leave_ledger, write_json
 from lavit.data.protocol import Corpus
+from lavit.model.painting import decode, show, to_uint8
 from lavit.stages.context import StageContext
 from lavit.tokenizer.metrics import code_use, feature_cosine, place_recovery, sampling
 from lavit.tokenizer.selector import image_keys
@@ -50,7 +51,7 @@ class InspectedTokenizer:
 
     def __init__(
         self,
-        tokenizer: lavit.tokenizer.Tokenizer,
+        tokenizer: lavit.tokenizer.VisualTokenizer,
         vision: nn.Module,
         head: nn.Linear | None,
         pixels: nn.Module,
@@ -72,14 +73,15 @@ class InspectedTokenizer:
         [B, N, L] where there is a label head.
         """
         features_BNC = self.features(images)
-        tokens = self.tokenizer.tokens(features_BNC, keys_B=image_keys(torch.as_tensor(images)))
+        tokens = self.tokenizer.tokens_of(torch.as_tensor(images), features_BNC)
         vectors_BKD = self.tokenizer.lookup(tokens.codes_BK) if self.quantised else tokens.vectors_BKD
-        decoded_BNC = self.tokenizer.decode(vectors_BKD, tokens.places_BK, tokens.mask_BK)
+        decoded = decode(self.tokenizer, vectors_BKD, tokens.places_BK, tokens.mask_BK)
+        pictures, decoded_BNC = show(self.tokenizer, self.pixels, self.vision, decoded)
         report: dict[str, Any] = {
             "cosine": feature_cosine(self.tokenizer, decoded_BNC, features_BNC),
             "kept": tokens.mask_BK.sum(1),
-            "images": _paint(self.pixels, decoded_BNC),
-            "images_undecoded": _paint(self.pixels, features_BNC),
+            "images": pictures,
+            "images_undecoded": to_uint8(self.pixels(features_BNC)),
         }
         if self.quantised:
             report["codes"] = [codes[mask] for codes, mask in zip(tokens.codes_BK, tokens.mask_BK, strict=True)]
@@ -104,12 +106,11 @@ class InspectedTokenizer:
         for first in range(0, len(chosen), benchmark.batch):
             images_BHWC = torch.as_tensor(corpus.images(benchmark.split, chosen[first : first + benchmark.batch]))
             features_BNC, keys_B = self.vision(images_BHWC), image_keys(images_BHWC)
-            tokens = self.tokenizer.tokens(features_BNC, keys_B=keys_B)
+            tokens = self.tokenizer.tokens_of(images_BHWC, features_BNC)
             codes.append(tokens.codes_BK[tokens.mask_BK])
             vectors.append(self.tokenizer.lookup(codes[-1]) if self.quantised else tokens.vectors_BKD[tokens.mask_BK])
             # Not from the tokens: where positions are by rank these do not say where they came from.
-            features_BMC = self.tokenizer.layout.gather(self.tokenizer.standardise(features_BNC))
-            image_R, place_R = (self.tokenizer.selector(features_BMC, keys_B=keys_B).keep_BM > 0.5).nonzero().T
+            image_R, place_R = self.tokenizer.kept(features_BNC, keys_B).nonzero().T
             places.append(place_R)
             owners.append(image_R + first)
             sampled.append((len(keys_B), sampling(self.tokenizer, features_BNC, keys_B, generator)))
@@ -128,10 +129,6 @@ class InspectedTokenizer:
         if self.head is None:
             missing["probe_objects"] = NO_LABELS
         return metrics, missing
-
-
-def _paint(pixels: nn.Module, features_BNC: Tensor) -> np.ndarray:
-    return (pixels(features_BNC).clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def run(context: StageContext) -> None:

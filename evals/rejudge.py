@@ -21,11 +21,12 @@ import lavit.model
 import lavit.pixels
 from evals.benchmark import CEILING, Batch
 from evals.benchmarks.t2i import TextToImage
+from evals.errors import EvaluationError
 from evals.records import Record, load_records
 from evals.runner import build_suite
 from evals.sitting import Sitting
 from lavit.data.protocol import Corpus
-from lavit.model.vision_language import to_uint8
+from lavit.model.painting import to_uint8
 
 BEFORE = "before_"  # prefix in ``aux`` of what the first judgement gave
 
@@ -56,10 +57,18 @@ def rejudge(
     Returns:
         Records of every benchmark that has drawings, with ``before_<metric>`` in ``aux`` for each number that the
         first judgement gave of the same example.
+
+    Raises:
+        EvaluationError: the arm's tokenizer paints by itself.
     """
     torch.set_num_threads(1)
     corpus = lavit.data.build(config["data"])
-    model = lavit.model.load(dict(folders))
+    model: Any = lavit.model.load(dict(folders))
+    if model.tokenizer.paints:
+        raise EvaluationError(
+            "The tokenizer of this arm paints its drawings itself: no pixel decoder changes them.",
+            "Judge again arms whose tokenizer gives features.",
+        )
     decoder = lavit.pixels.load(folders["pixels"])
     sitting = Sitting(model, corpus, seed, out)
     before = {_identity(record): record for record in load_records(evaluated / "records.parquet")}

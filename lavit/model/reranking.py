@@ -1,6 +1,7 @@
 """Best of k: which of several drawings of one prompt to keep.
 
-Ranking looks at decoded features, not at pixels, so that only the images that are kept need to be turned into pixels.
+Ranking looks at what the tokenizer decoded: features, so that only the images that are kept need to be turned into
+pixels, or the pixels of a tokenizer that paints them itself.
 
 Shapes: B prompts, k drawings of each, N patches, C feature width, T positions.
 """
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from lavit.model.vision_language import Arm
 
 Reranker = Callable[["Arm", list[Prompt], Tensor], Tensor]
-"""Arm, one prompt a drawing, features [B k, N, C] -> scores [B k]; of the drawings of a prompt the highest is kept."""
+"""Arm, one prompt a drawing, features [B k, N, C] (or pixels [B k, H, W, 3]) -> scores [B k]; of the drawings of a
+prompt the highest is kept."""
 
 
-def caption_likelihood(arm: Arm, prompts: list[Prompt], features_BNC: Tensor) -> Tensor:
+def caption_likelihood(arm: Arm, prompts: list[Prompt], decoded: Tensor) -> Tensor:
     """Mean log-probability a token (nats) that the arm itself gives to the prompt's text as a caption of the drawing.
 
     It needs no other model, but it is the arm's own opinion: an arm that misreads images also ranks them wrongly.
@@ -37,9 +39,9 @@ def caption_likelihood(arm: Arm, prompts: list[Prompt], features_BNC: Tensor) ->
     ]
     if not all(text.strip() for text in texts):
         raise LavitError("a prompt without text cannot rank its drawings", "give it text, or set draw.best_of to 1")
-    read = arm.read(features_BNC)
+    read = arm.read(decoded)
     batch = collate([arm.builder.caption(rows, text) for rows, text in zip(read.entering(), texts, strict=True)])
-    batch = batch.to(features_BNC.device)
+    batch = batch.to(decoded.device)
     nats = arm.model.text_loss(arm.model.hidden(batch, read.store), batch)
     row = batch.text_at // batch.ids_BT.shape[1]
     total = torch.zeros(len(texts), device=nats.device).index_add(0, row, nats)

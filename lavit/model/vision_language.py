@@ -27,6 +27,7 @@ from lavit.model.draw_settings import DrawSettings
 from lavit.model.encoded_images import EncodedImages, pack
 from lavit.model.lavit import LaVIT
 from lavit.model.likelihood import loglikelihood, nll
+from lavit.model.painting import show, to_uint8
 from lavit.model.protocol import Drawing, Part, Prompt, Visual
 from lavit.model.reranking import Reranker, best_rows, caption_likelihood
 from lavit.model.targets.written import true_images, written_features
@@ -51,7 +52,7 @@ class Arm:
         model: LaVIT,
         text: TextTokenizer,
         vision: lavit.vision.VisionEncoder,
-        tokenizer: lavit.tokenizer.Tokenizer,
+        tokenizer: lavit.tokenizer.VisualTokenizer,
         pixels: torch.nn.Module,
     ):
         self.model, self.vision, self.tokenizer, self.pixels = model, vision, tokenizer, pixels
@@ -67,10 +68,17 @@ class Arm:
         return pack(tokens, self.model.slots, self.model.beside, self.model.writes_slots)
 
     @torch.no_grad()
-    def read(self, features_BNC: Tensor) -> EncodedImages:
-        """Images of which there are only features, e.g. drawings that have not been turned into pixels."""
-        keys_B = image_keys((features_BNC * 2**16).round())  # random selection needs a number of each image
-        tokens = self.tokenizer.tokens(features_BNC, keys_B=keys_B)
+    def read(self, decoded: Tensor) -> EncodedImages:
+        """Images of which there is only what the tokenizer decoded, e.g. drawings that are to be ranked.
+
+        Args:
+            decoded: features [B, N, C], or pixels [B, H, W, 3] in 0 … 1 of a tokenizer that paints.
+        """
+        if self.tokenizer.paints:
+            return self.encode(to_uint8(decoded))
+        keys_B = image_keys((decoded * 2**16).round())  # random selection needs a number of each image
+        tokenizer: Any = self.tokenizer
+        tokens = tokenizer.tokens(decoded, keys_B=keys_B)
         return pack([tokens], self.model.slots, self.model.beside, self.model.writes_slots)
 
     def caption(self, visual: Visual | None, count: int, settings: TextSettings | None = None) -> list[str]:
@@ -142,9 +150,10 @@ class Arm:
             if k > 1:
                 best = best_rows(rerank(self, [prompts[row] for row in rows], decoded), k)
                 decoded, counts = decoded[best], counts[best]
-            images.append(to_uint8(self.pixels(decoded)))
+            pictures, seen = show(self.tokenizer, self.pixels, self.vision, decoded)
+            images.append(pictures)
             tokens.append(counts.cpu().numpy())
-            features.append(decoded)
+            features.append(seen)
         return Drawing(np.concatenate(images), np.concatenate(tokens), torch.cat(features))
 
     def _encode_parts(
@@ -173,9 +182,10 @@ class Arm:
         for first in range(0, len(images), BATCH):
             true = true_images(self.model, self.tokenizer, self.tokenizer.encode(images[first : first + BATCH]))
             decoded = written_features(self.model, self.tokenizer, true)
-            pictures.append(to_uint8(self.pixels(decoded)))
+            painted, seen = show(self.tokenizer, self.pixels, self.vision, decoded)
+            pictures.append(painted)
             counts.append(true.mask_BK.sum(1).cpu().numpy())
-            features.append(decoded)
+            features.append(seen)
         return Drawing(np.concatenate(pictures), np.concatenate(counts), torch.cat(features))
 
     @torch.no_grad()
@@ -230,11 +240,6 @@ def check_image(part: Part) -> np.ndarray:
         return part
     found = f"{part.dtype} {list(part.shape)}" if isinstance(part, np.ndarray) else type(part).__name__
     raise LavitError(f"a prompt has a part that is {found}", "give texts (str) and images (uint8 [H, W, 3])")
-
-
-def to_uint8(images_BHWC: Tensor) -> np.ndarray:
-    """Pixels in [0, 1] to bytes."""
-    return (images_BHWC.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def load(folders: dict[str, Path]) -> Arm:

@@ -40,7 +40,7 @@ class QFormerTrial(QFormerStage):
             self.begin(config.connector, corpus, text, shape, 0)
         self.counts = torch.zeros((), dtype=torch.float64)
         size = min(stand_in_size(corpus.size("train"), device), ORDERED)
-        mean = kept_places(inputs["tokenizer"]["tokens"], inputs["tokenizer"]["tokenizer"], visual.num_places)
+        mean = kept_places(inputs["tokenizer"].get("tokens"), inputs["tokenizer"]["tokenizer"], visual.num_places)
         self.store = self.val_store = StandInStore(size, mean, visual, device)
         self.order = order(len(self.store), 0, PURPOSE)
 
@@ -51,7 +51,8 @@ def qformer(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     with torch.device(device):
         encoder = encoder_of(inputs["vision"])
         tokenizer = inputs["tokenizer"]
-        visual = assemble(tokenizer["tokens"], tokenizer["tokenizer"], encoder.feature_dim, encoder.grid)
+        shape = encoder.feature_dim, encoder.grid, encoder.patch
+        visual = assemble(tokenizer.get("tokens"), tokenizer["tokenizer"], *shape)
     module = QFormerTrial(node, inputs, visual, device)
     steps, size = int(module.settings.steps), int(module.settings.batch)
 

@@ -33,8 +33,8 @@ from lavit.sequences import SequenceBuilder, VisualStore
 from lavit.stages.arm import ArmModule, assemble_arm
 from lavit.stages.language import LanguageModule
 from lavit.stages.training import StageModule
+from lavit.tokenizer.base import VisualTokenizer
 from lavit.tokenizer.loading import assemble
-from lavit.tokenizer.tokenizer import Tokenizer
 from lavit.vision.encoder import VisionEncoder
 
 SHAPE = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")
@@ -43,7 +43,7 @@ SHAPE = ("num_places", "places_implied", "positions", "feature_dim", "place_patc
 class StandInStore(VisualStore):
     """Visual tokens of no content: every image has as many as the config asks for."""
 
-    def __init__(self, size: int, mean: float, visual: Tokenizer, device: str):
+    def __init__(self, size: int, mean: float, visual: VisualTokenizer, device: str):
         counts_S = evenly(mean, size)
         self.offsets = np.concatenate([np.zeros(1, np.int64), counts_S.cumsum()])
         rows = int(self.offsets[-1])
@@ -77,7 +77,7 @@ class LanguageTrial(LanguageModule):
 class ArmTrial(ArmModule):
     """The arm's module, begun without loading anything."""
 
-    def __init__(self, config: DictConfig, inputs: dict[str, Config], visual: Tokenizer, stage: str, device: str):
+    def __init__(self, config: DictConfig, inputs: dict[str, Config], visual: VisualTokenizer, stage: str, device: str):
         StageModule.__init__(self)
         data: Any = OmegaConf.to_container(config.data)
         self.config, self.seed = config, 0
@@ -90,7 +90,7 @@ class ArmTrial(ArmModule):
             codebook_KD = torch.zeros(visual.codebook_size, visual.code_dim)
             llm = llm_of(language, self.text)
             self.model = assemble_arm(config, llm, shape, codebook_KD, 0)
-        mean = kept_places(inputs["tokenizer"]["tokens"], inputs["tokenizer"]["tokenizer"], visual.num_places)
+        mean = kept_places(inputs["tokenizer"].get("tokens"), inputs["tokenizer"]["tokenizer"], visual.num_places)
         size = self.corpus.size("train")
         self.store = self.val_store = StandInStore(min(stand_in_size(size, device), ORDERED), mean, visual, device)
         rows = round(mean * size)  # of the whole split: shapes alone, whatever the device
@@ -138,7 +138,8 @@ def arm(config: Config, inputs: dict[str, Config], device: str) -> Trial:
     with torch.device(device):
         encoder = encoder_of(inputs["vision"])
         tokenizer = inputs["tokenizer"]
-        visual = assemble(tokenizer["tokens"], tokenizer["tokenizer"], encoder.feature_dim, encoder.grid)
+        shape = encoder.feature_dim, encoder.grid, encoder.patch
+        visual = assemble(tokenizer.get("tokens"), tokenizer["tokenizer"], *shape)
     stage = "cooldown" if "cooldown" in node else "tune" if "tune" in node.regime else "pretrain"
     module = ArmTrial(node, inputs, visual, stage, device)
     span = module.recipe.span(stage)

@@ -101,12 +101,15 @@ def _text(data: str, vocab_size: int) -> TextTokenizer:
     return train_tokenizer(_corpus(data), vocab_size)
 
 
-def kept_places(tokens: Config, tokenizer: Config, places: int) -> float:
+def kept_places(tokens: Config | None, tokenizer: Config, places: int) -> float:
     """Mean number of tokens an image that the config asks for.
 
     A selector that keeps all of the places, a declared number (``budget``, ``mean``), or, where it is learned, the rate
-    that its loss aims at: what it will really keep is known after training.
+    that its loss aims at: what it will really keep is known after training. Without ``tokens`` the tokenizer is of
+    fixed length and fills all places.
     """
+    if tokens is None:
+        return float(places)
     selector = tokens["selector"]
     if selector.get("budget") or selector.get("mean"):
         return float(selector.get("budget") or selector["mean"])

@@ -14,15 +14,20 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from lavit.build import build, plain
+from lavit.data import Corpus
+from lavit.errors import LavitError
 from lavit.ledger import Ledger, count_parameters
 from lavit.pricing.shapes import Shapes, know
 from lavit.pricing.text import encoder_of
 from lavit.pricing.trial import Config, Trial, corpus_of, empty, evenly, kept_places, order, stand_in_size
+from lavit.stages.fixed_tokenizer import FixedTokenizerTraining
+from lavit.stages.pixel_tokenizer import PixelTokenizerTraining
 from lavit.stages.pixels import PixelTraining
-from lavit.stages.tokenizer import TokenizerTraining, training_ledger
+from lavit.stages.query_tokenizer import QueryTokenizerTraining
+from lavit.stages.tokenizer import TokenizerTraining
 from lavit.stages.training import StageModule
 from lavit.stages.vision import VisionTraining, build_objective, is_released, released_encoder
-from lavit.tokenizer.loading import assemble
+from lavit.tokenizer.loading import assemble_dynamic
 from lavit.tokenizer.selector import Selection
 from lavit.vision.heads import TextTower, Vocabulary
 
@@ -85,24 +90,63 @@ class VisionTrial(VisionTraining):
 class TokenizerTrial(TokenizerTraining):
     """The tokenizer stage's module over made-up features."""
 
-    def __init__(self, config: Any, encoder: Any, size: int, device: str):
+    def __init__(self, config: Any, encoder: Any, corpus: Corpus, device: str):
         StageModule.__init__(self)
         self.settings, self.seed, self.steps = config.tokenizer, 0, int(config.tokenizer.steps)
+        self.encoder = (encoder,)
         self.quantise_from = round(self.settings.warmup * self.steps)
         self.settled_from = self.steps - round(self.settings.settle * self.steps)
-        tokens, options = plain(config.tokens), plain(config.tokenizer)
+        tokens, options = plain(config.get("tokens")), plain(config.tokenizer)
         with torch.device(device):
-            self.tokenizer = assemble(tokens, options, encoder.feature_dim, encoder.grid)
+            self.tokenizer = assemble_dynamic(tokens, options, encoder.feature_dim, encoder.grid)
         mean = kept_places(tokens, options, self.tokenizer.num_places)
         self.tokenizer.selector = Intended(self.tokenizer.selector, mean)
-        self.features = empty(stand_in_size(size, device), encoder.num_patches, encoder.feature_dim, device=device)
+        size = stand_in_size(corpus.size("train"), device)
+        self.features = empty(size, encoder.num_patches, encoder.feature_dim, device=device)
         self.order = order(len(self.features), 0, purpose=0)
         self.assigned = None
         self.register_buffer("revived", torch.zeros((), dtype=torch.int64))
+        self.network, self.held = self.tokenizer, [self.features]
 
     def batch(self, step: int) -> Tensor:
         """Features of a step, not looked at for values that are not finite."""
         return self.features[torch.from_numpy(self.order.take(step, self.settings.batch))]
+
+    def ledger(self, val_images: int) -> Ledger:
+        """The stage's own; it counts what learns at its end."""
+        selector_still, rest_still = self.frozen(self.steps - 1)
+        for name, parameter in self.tokenizer.named_parameters():
+            parameter.requires_grad_(not (selector_still if name.startswith("selector.") else rest_still))
+        return super().ledger(val_images)
+
+
+class FixedTrial(FixedTokenizerTraining):
+    """What trials of fixed-length tokenizers share: the stage's own module over made-up images and features."""
+
+    def __init__(self, config: Any, encoder: Any, corpus: Corpus, device: str):
+        StageModule.__init__(self)
+        size, side = stand_in_size(corpus.size("train"), device), encoder.image_size
+        images = torch.zeros(size, side, side, 3, dtype=torch.uint8, device=device)
+        features = empty(size, encoder.num_patches, encoder.feature_dim, device=device)
+        self.begin(config, corpus, encoder, images, features, 0)
+        self.order = order(size, 0, purpose=0)
+        self.network, self.held = self, [images, features]
+
+
+class PixelTokenizerTrial(FixedTrial, PixelTokenizerTraining):
+    """The tokenizer stage over pixels."""
+
+
+class QueryTokenizerTrial(FixedTrial, QueryTokenizerTraining):
+    """The tokenizer stage over queries."""
+
+
+#: Module that trains a tokenizer (``tokenizer.training``) -> its trial.
+TOKENIZERS: dict[str, Any] = {
+    "lavit.stages.tokenizer.TokenizerTraining": TokenizerTrial,
+    "lavit.stages.pixel_tokenizer.PixelTokenizerTraining": PixelTokenizerTrial,
+    "lavit.stages.query_tokenizer.QueryTokenizerTraining": QueryTokenizerTrial,
+}
 
 
 class PixelTrial(PixelTraining):
@@ -132,22 +176,20 @@ def vision(config: Config, inputs: dict[str, Config], device: str) -> Trial:
 
 
 def tokenizer(config: Config, inputs: dict[str, Config], device: str) -> Trial:
-    """Selector, merger, quantizer and decoder; its ledger is the stage's own, over made-up features."""
+    """A tokenizer of any kind; its ledger is the stage's own, over made-up images and features.
+
+    Raises:
+        LavitError: nothing is known of the module that trains it.
+    """
     node: Any = OmegaConf.create(dict(config))
     with torch.device(device):
         encoder = encoder_of(inputs["vision"])
-    corpus = corpus_of(config["data"])
-    module = TokenizerTrial(node, encoder, corpus.size("train"), device)
-
-    def ledger() -> Ledger:
-        last = module.steps - 1  # the stage counts what learns at its end
-        selector_still, rest_still = module.frozen(last)
-        for name, parameter in module.tokenizer.named_parameters():
-            parameter.requires_grad_(not (selector_still if name.startswith("selector.") else rest_still))
-        with Shapes():
-            return training_ledger(module, encoder, corpus.size("val"))
-
-    return Trial(module, module.tokenizer, ledger, module.steps, data=[module.features])
+    corpus, training = corpus_of(config["data"]), str(node.tokenizer.training)
+    if training not in TOKENIZERS:
+        raise LavitError(f"tokenizer.training={training!r} cannot be priced", f"known: {', '.join(TOKENIZERS)}")
+    module = TOKENIZERS[training](node, encoder, corpus, device)
+    counted = _by_shapes(lambda: module.ledger(corpus.size("val")))
+    return Trial(module, module.network, counted, module.steps, data=module.held)
 
 
 def pixels(config: Config, inputs: dict[str, Config], device: str) -> Trial:

@@ -331,14 +331,26 @@ def check_shares(counts: Mapping[str, int]) -> None:
             )
 
 
-def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.Tokenizer, seed: int) -> LaVIT:
+def build_arm(config: DictConfig, language: Path, visual: lavit.tokenizer.VisualTokenizer, seed: int) -> LaVIT:
     """The model of an arm, with initial weights, from its config and its shared stages."""
+    target = config.get("target", {})
+    if not visual.quantizer.unit and (target.get("name") == "continuous" or target.get("space") == "vector"):
+        raise LavitError(
+            f"target={target.name} regresses vectors of unit length, and this tokenizer's have any",
+            "set tokenizer.quantizer.l2_norm=true, or target=discrete",
+        )
     names = ("num_places", "places_implied", "positions", "feature_dim", "place_patches_MN")
     shape = {name: getattr(visual, name) for name in names}
     codebook = visual.lookup(torch.arange(visual.codebook_size)).detach()
     fresh = config.llm_init.name == "scratch"
     llm = load_llm(language, seed if fresh else None)
-    return assemble_arm(config, llm, shape, codebook, seed)
+    model = assemble_arm(config, llm, shape, codebook, seed)
+    if model.writes_slots and (visual.paints or visual.layout is None):
+        raise LavitError(
+            f"target={target.name} is drawn from features of patches, which this tokenizer does not have",
+            "set tokenizer=lavit with tokens=fixed, or another target",
+        )
+    return model
 
 
 def assemble_arm(

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from lavit import data, vision
-from lavit.build import plain
+from lavit.build import locate, plain
 from lavit.data import Corpus
 from lavit.errors import LavitError
 from lavit.ledger import Ledger, count_parameters
@@ -34,14 +33,14 @@ from lavit.stages.outputs import (
     save_weights,
     write_json,
 )
+from lavit.stages.tokenizer_data import evaluation_data
 from lavit.stages.training import OptimizerConfig, StageModule, TrainingError, fit, step_generator
-from lavit.tokenizer.loading import assemble
+from lavit.tokenizer.loading import assemble_dynamic
 from lavit.tokenizer.metrics import tokenizer_metrics
-from lavit.tokenizer.objective import codebook_loss, commitment_loss, keep_loss, mixed_vectors, reconstruction_loss
+from lavit.tokenizer.objective import keep_loss, mixed_vectors, reconstruction_loss
 from lavit.tokenizer.selector import image_keys
 from lavit.tokenizer.tokens import PackedTokens, pack
 
-EVALUATED = 1024  # images of the validation split that the stage's own metrics look at
 SELECT, RESTART, KMEANS, SAMPLE = 1, 2, 3, 4  # purposes of a step's generators
 ORDERS = ("joint", "freeze", "selector_first")
 
@@ -83,7 +82,8 @@ class TokenizerTraining(StageModule):
                 "tokenizer.order=selector_first needs a warm-up, and tokenizer.warmup leaves it no step",
                 "raise tokenizer.warmup or tokenizer.steps",
             )
-        self.tokenizer = assemble(plain(config.tokens), plain(config.tokenizer), encoder.feature_dim, encoder.grid)
+        tokens, options = plain(config.get("tokens")), plain(config.tokenizer)
+        self.tokenizer = assemble_dynamic(tokens, options, encoder.feature_dim, encoder.grid)
         images = load_images(corpus, "train")
         self.keys = image_keys(images)
         self.features = load_features(encoder, images)
@@ -91,25 +91,11 @@ class TokenizerTraining(StageModule):
         if self.settings.standardise:
             self.tokenizer.mean_C, self.tokenizer.std_C = mean_C, std_C
         self.order = DataOrder(len(images), seed, purpose=0)
-        self.val = self._evaluation(corpus, encoder, head)
+        self.encoder = (encoder,)  # in a tuple: no part of what is trained and saved
+        self.val = evaluation_data(corpus, encoder, head)
         self.assigned: tuple[Tensor, Tensor] | None = None
         self.revived: Tensor  # in the last update; a buffer, so that a stage that goes on reports it too
         self.register_buffer("revived", torch.zeros((), dtype=torch.int64))
-
-    @staticmethod
-    def _evaluation(corpus: Corpus, encoder: vision.VisionEncoder, head: Any) -> dict[str, Any]:
-        images = load_images(corpus, "val", EVALUATED)
-        index = np.arange(len(images))
-        objects = corpus.object_patches("val", index, encoder.patch)
-        labels = corpus.patch_labels("val", index, encoder.patch)
-        return {
-            "features_SNC": load_features(encoder, images),
-            "keys_S": image_keys(images),
-            "complexity": corpus.complexity("val", index),
-            "objects_SN": None if objects is None else torch.from_numpy(objects),
-            "labels_SNL": None if labels is None else torch.from_numpy(labels),
-            "head": head,
-        }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The selector may learn at a rate of its own."""
@@ -181,11 +167,9 @@ class TokenizerTraining(StageModule):
             codes = tokenizer.quantizer.codes(vectors)
             self.assigned = vectors.detach()[held.weights > 0.5], codes[held.weights > 0.5]
             quantised = tokenizer.lookup(codes)
-            commitment = commitment_loss(vectors, quantised, held.weights)
-            total = total + settings.commitment * commitment
-            if tokenizer.quantizer.learn == "gradient":
-                total = total + codebook_loss(vectors, quantised, held.weights)
-            metrics |= {"commitment": commitment.detach(), "revived": self.revived.clone()}
+            pull, parts = tokenizer.quantizer.loss(vectors, quantised, held.weights, settings.commitment)
+            total = total + pull
+            metrics |= parts | {"revived": self.revived.clone()}
             # Batches are shuffled, so the first images are any.
             bypassed = held.image.expand(held.weights.shape) < round(settings.bypass * len(batch))
             vectors = mixed_vectors(vectors, quantised, bypassed)
@@ -227,32 +211,41 @@ class TokenizerTraining(StageModule):
         parts = zip(features_SNC.split(256), keys_S.split(256), strict=True)
         return pack([self.tokenizer.tokens(features, keys_B=keys) for features, keys in parts])
 
+    def encode_splits(self, val_images: Tensor) -> dict[str, PackedTokens]:
+        """Tokens of the training and the validation split."""
+        val = self.encode_all(load_features(self.encoder[0], val_images), image_keys(val_images))
+        return {"train": self.encode_all(self.features, self.keys), "val": val}
+
+    def ledger(self, val_images: int) -> Ledger:
+        """See :func:`training_ledger`."""
+        return training_ledger(self, self.encoder[0], val_images)
+
 
 def run(context: StageContext) -> None:
-    """Train the tokenizer of one seed, and encode the training and validation splits with it once and for all."""
+    """Train the tokenizer of one seed, and encode the training and validation splits with it once and for all.
+
+    Which module trains it is said by ``tokenizer.training``, a dotted path. It is built from the config, the corpus,
+    the vision encoder, the label head and the seed, and offers what :class:`TokenizerTraining` does: ``tokenizer``,
+    ``steps``, ``validate``, ``encode_splits`` and ``ledger``.
+    """
     config = context.config
     corpus = data.build(config.data)
     encoder = vision.load(context.inputs["vision"])
     head = vision.load_label_head(context.inputs["vision"])
     torch.manual_seed(context.seed)
-    module = TokenizerTraining(config, corpus, encoder, head, context.seed)
+    module = locate(config.tokenizer.training)(config, corpus, encoder, head, context.seed)
     steps = module.steps
     optimizer = OptimizerConfig(**plain(config.tokenizer.optimizer))
     fit(module, context, steps, optimizer, validate_at=plain(config.tokenizer.validate_at))
-    tokenizer = module.tokenizer
-    save_weights(context.out / "tokenizer.safetensors", tokenizer)
-    options = {
-        "tokens": plain(config.tokens),
-        "tokenizer": plain(config.tokenizer),
-        "feature_dim": encoder.feature_dim,
-        "grid": encoder.grid,
-    }
-    write_json(context.out / "config.json", options)
+    save_weights(context.out / "tokenizer.safetensors", module.tokenizer)
+    shape = {"feature_dim": encoder.feature_dim, "grid": encoder.grid, "patch": encoder.patch}
+    parts = {name: plain(config[name]) for name in ("tokens", "tokenizer") if name in config}
+    write_json(context.out / "config.json", parts | shape)
     write_json(context.out / "metrics.json", module.validate(steps))
-    module.encode_all(module.features, module.keys).save(context.out / "tokens-train.safetensors")
     images = load_images(corpus, "val")
-    module.encode_all(load_features(encoder, images), image_keys(images)).save(context.out / "tokens-val.safetensors")
-    training_ledger(module, encoder, len(images)).write(context.out)
+    for split, tokens in module.encode_splits(images).items():
+        tokens.save(context.out / f"tokens-{split}.safetensors")
+    module.ledger(len(images)).write(context.out)
 
 
 def training_ledger(module: TokenizerTraining, encoder: vision.VisionEncoder, val_images: int) -> Ledger:

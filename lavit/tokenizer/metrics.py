@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lavit.tokenizer.base import VisualTokenizer
 from lavit.tokenizer.tokenizer import Tokenizer
 
 RIDGE = 1e-3  # of the read-out of places, in units of the tokens that it is fitted on
@@ -44,7 +45,7 @@ def reconstruction(
     objects_SN: Tensor | None,
     head: nn.Linear | None,
     labels_SNL: Tensor | None,
-    tokenizer: Tokenizer,
+    tokenizer: VisualTokenizer,
     suffix: str,
 ) -> dict[str, float]:
     """Cosine of standardised features on all and on object patches, and the probe read from decoded features.
@@ -61,14 +62,14 @@ def reconstruction(
     return metrics
 
 
-def feature_cosine(tokenizer: Tokenizer, decoded_BNC: Tensor, target_BNC: Tensor) -> Tensor:
+def feature_cosine(tokenizer: VisualTokenizer, decoded_BNC: Tensor, target_BNC: Tensor) -> Tensor:
     """Cosine [B, N] of decoded and true features, each standardised: raw ones are nearly all background and offset."""
     return F.cosine_similarity(tokenizer.standardise(decoded_BNC), tokenizer.standardise(target_BNC), dim=-1)
 
 
 @torch.no_grad()
 def sampling(
-    tokenizer: Tokenizer, features_SNC: Tensor, keys_S: Tensor, generator: torch.Generator
+    tokenizer: VisualTokenizer, features_SNC: Tensor, keys_S: Tensor, generator: torch.Generator
 ) -> dict[str, float]:
     """The deterministic selection beside one sampled by ``generator``: how many are kept on average, how many flip,
     and how many of the tokens that both keep have another code.
@@ -76,7 +77,7 @@ def sampling(
     While a selector is undecided the two differ widely: at p = 0.4 everywhere the rule keeps one place and a sample
     two of five. Empty for a selector that learns nothing.
     """
-    if not tokenizer.selector.learned:
+    if not (isinstance(tokenizer, Tokenizer) and tokenizer.chooses):
         return {}
     standard_SNC = tokenizer.standardise(features_SNC)
     kept, sampled = tokenizer.packed(standard_SNC, keys_B=keys_S), tokenizer.packed(standard_SNC, generator)
@@ -117,7 +118,7 @@ def place_recovery(vectors_RD: Tensor, places_R: Tensor, images_R: Tensor, num_p
 
 @torch.no_grad()
 def tokenizer_metrics(
-    tokenizer: Tokenizer,
+    tokenizer: VisualTokenizer,
     features_SNC: Tensor,
     keys_S: Tensor,
     generator: torch.Generator,
@@ -125,13 +126,19 @@ def tokenizer_metrics(
     objects_SN: Tensor | None = None,
     head: nn.Linear | None = None,
     labels_SNL: Tensor | None = None,
+    images_SHWC: Tensor | None = None,
 ) -> dict[str, float]:
     """All metrics of a tokenizer on the features of a split's first images.
 
     Without suffix: decoded from what the tokenizer hands on (its codes; its vectors where it has no codebook);
     ``_continuous``: from the vectors before the codebook; ``_undecoded``: the true features, as the probe's control.
+    ``images_SHWC`` are needed where the tokenizer sees pixels.
     """
-    tokens = tokenizer.tokens(features_SNC, keys_B=keys_S)
+    if images_SHWC is not None:
+        tokens = tokenizer.tokens_of(images_SHWC, features_SNC)
+    else:
+        assert isinstance(tokenizer, Tokenizer), "a tokenizer that sees pixels is judged on images"
+        tokens = tokenizer.tokens(features_SNC, keys_B=keys_S)
     metrics = kept_counts(tokens.mask_BK.sum(1), complexity)
     sources = {"": tokens.vectors_BKD}
     if tokenizer.quantised:
@@ -143,9 +150,8 @@ def tokenizer_metrics(
         metrics |= reconstruction(decoded_SNC, *shared, suffix=suffix)
     metrics |= reconstruction(features_SNC, *shared, suffix="_undecoded")
     metrics |= sampling(tokenizer, features_SNC, keys_S, generator)
-    if objects_SN is not None and tokenizer.layout.identity:
-        features_SMC = tokenizer.layout.gather(tokenizer.standardise(features_SNC))
-        kept_SM = tokenizer.selector(features_SMC, keys_B=keys_S).keep_BM
+    if objects_SN is not None and tokenizer.layout is not None and tokenizer.layout.identity:
+        kept_SM = tokenizer.kept(features_SNC, keys_S).float()
         metrics["keep_objects"] = float(kept_SM[objects_SN].mean())
         metrics["keep_background"] = float(kept_SM[~objects_SN].mean())
     return {f"tokenizer/{name}": value for name, value in metrics.items()}

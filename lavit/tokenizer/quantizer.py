@@ -1,4 +1,4 @@
-"""The quantizer: from a merged token to a unit vector of few dimensions, and to the nearest code of a codebook.
+"""LaVIT's quantizer: from a merged token to a unit vector of few dimensions, and to the nearest code of a codebook.
 
 The codebook is cosine k-means kept up by moving averages (after BEiT v2, from which LaVIT's derives): no gradient
 reaches it. What the released sources leave open, and what training fails without, are here as well:
@@ -9,11 +9,14 @@ Shapes: R rows (tokens), C channels, D code dimensions, K codes; ``...`` any lea
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lavit.errors import LavitError
+from lavit.tokenizer.codebook import VectorQuantizer, check_choice, code_sums, first_rows, random_rows, revive
+from lavit.tokenizer.objective import codebook_loss, commitment_loss
 from lavit.vision.blocks import init_transformer
 
 # Scores held at once by the search for the nearest code. On a CPU they should stay in its cache, on a GPU fill it.
@@ -45,7 +48,7 @@ def nearest_codes(vectors: Tensor, codebook_KD: Tensor, at_once: int | None = No
     return codes_R.view(vectors.shape[:-1])
 
 
-class Quantizer(nn.Module):
+class Quantizer(VectorQuantizer):
     """Pre-quantizer (Linear, tanh, Linear) and cosine codebook.
 
     Args:
@@ -59,6 +62,7 @@ class Quantizer(nn.Module):
         dead_below: usage (share of the tokens, in units of 1 / K) under which a code is dead; 0 turns revival off.
     """
 
+    unit = True
     codebook_KD: Tensor
     usage_K: Tensor
     ready: Tensor
@@ -75,9 +79,8 @@ class Quantizer(nn.Module):
         dead_below: float = 0.05,
     ):
         super().__init__()
-        for key, value, known in (("init", init, ("kmeans", "random")), ("learn", learn, ("ema", "gradient"))):
-            if value not in known:
-                raise LavitError(f"tokenizer.quantizer.{key}={value!r} is unknown", f"choose {' or '.join(known)}")
+        check_choice("init", init, ("kmeans", "random"))
+        check_choice("learn", learn, ("ema", "gradient"))
         self.codebook_size, self.code_dim = codebook_size, code_dim
         self.init, self.learn = init, learn
         self.decay, self.usage_decay, self.dead_below = decay, usage_decay, dead_below
@@ -103,6 +106,14 @@ class Quantizer(nn.Module):
         """Codebook rows [..., D], as stored."""
         return F.embedding(codes, self.codebook_KD)
 
+    def loss(self, vectors: Tensor, quantised: Tensor, weights: Tensor, beta: float) -> tuple[Tensor, dict[str, Any]]:
+        """Commitment by 1 - cos, and the codebook loss where codes learn by gradient; see the base class."""
+        commitment = commitment_loss(vectors, quantised, weights)
+        total = beta * commitment
+        if self.learn == "gradient":
+            total = total + codebook_loss(vectors, quantised, weights)
+        return total, {"commitment": commitment.detach()}
+
     @torch.no_grad()
     def initialise(self, vectors_RD: Tensor, generator: torch.Generator, rounds: int = 10) -> None:
         """Spherical k-means on the tokens of many images, begun at distinct tokens; nothing where ``init`` is random.
@@ -113,16 +124,10 @@ class Quantizer(nn.Module):
         self.ready.fill_(True)
         if self.init == "random":
             return
-        order = torch.randperm(len(vectors_RD), generator=generator)[: self.codebook_size]
-        centres_KD = vectors_RD[order].clone()
-        if len(centres_KD) < self.codebook_size:
-            raise LavitError(
-                f"a codebook of {self.codebook_size} codes cannot be initialised from {len(centres_KD)} tokens; "
-                "lower tokenizer.quantizer.codebook_size or raise tokenizer.init_images"
-            )
+        centres_KD = first_rows(vectors_RD, self.codebook_size, generator)
         for _ in range(rounds):
-            sums_KD, count_K = _sums(vectors_RD, nearest_codes(vectors_RD, centres_KD), self.codebook_size)
-            fresh_KD = self._random_rows(vectors_RD, generator)
+            sums_KD, count_K = code_sums(vectors_RD, nearest_codes(vectors_RD, centres_KD), self.codebook_size)
+            fresh_KD = random_rows(vectors_RD, self.codebook_size, generator)
             centres_KD = F.normalize(torch.where(count_K[:, None] > 0, sums_KD, fresh_KD), dim=-1)
         self.codebook_KD.copy_(centres_KD)
         self.usage_K.fill_(1 / self.codebook_size)
@@ -139,26 +144,10 @@ class Quantizer(nn.Module):
             self.codebook_KD.copy_(F.normalize(self.codebook_KD, dim=-1))
             count_K = torch.bincount(codes_R, minlength=self.codebook_size).to(vectors_RD.dtype)
         else:
-            sums_KD, count_K = _sums(vectors_RD, codes_R, self.codebook_size)
+            sums_KD, count_K = code_sums(vectors_RD, codes_R, self.codebook_size)
             target_KD = F.normalize(sums_KD, dim=-1)
             moved_KD = F.normalize(self.decay * self.codebook_KD + (1 - self.decay) * target_KD, dim=-1)
             self.codebook_KD.copy_(torch.where(count_K[:, None] > 0, moved_KD, self.codebook_KD))
-        share_K = count_K / max(1, len(codes_R))
-        self.usage_K.mul_(self.usage_decay).add_(share_K, alpha=1 - self.usage_decay)
-        dead_K = self.usage_K < self.dead_below / self.codebook_size
-        if not len(vectors_RD):
-            return 0
-        fresh_KD = self._random_rows(vectors_RD, generator)
-        self.codebook_KD.copy_(torch.where(dead_K[:, None], fresh_KD, self.codebook_KD))
-        self.usage_K.copy_(torch.where(dead_K, 1 / self.codebook_size, self.usage_K))
-        return int(dead_K.sum())
-
-    def _random_rows(self, vectors_RD: Tensor, generator: torch.Generator) -> Tensor:
-        index_K = torch.randint(len(vectors_RD), (self.codebook_size,), generator=generator)
-        return vectors_RD[index_K.to(vectors_RD.device)]
-
-
-def _sums(vectors_RD: Tensor, codes_R: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Sum of the vectors and their number for each code."""
-    sums_KD = vectors_RD.new_zeros(size, vectors_RD.shape[1]).index_add_(0, codes_R, vectors_RD)
-    return sums_KD, torch.bincount(codes_R, minlength=size).to(vectors_RD.dtype)
+        return revive(
+            self.codebook_KD.data, self.usage_K, count_K, vectors_RD, self.usage_decay, self.dead_below, generator
+        )

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lavit.tokenizer.base import VisualTokenizer
+from lavit.tokenizer.codebook import VectorQuantizer
 from lavit.tokenizer.decoder import TokenDecoder
 from lavit.tokenizer.merger import Merger
 from lavit.tokenizer.packing import Kept, pack_counts, pack_kept
 from lavit.tokenizer.pooling import Layout
-from lavit.tokenizer.quantizer import Quantizer
 from lavit.tokenizer.selector import Selection, image_keys
 from lavit.tokenizer.tokens import VisualTokens
 from lavit.vision.encoder import VisionEncoder
@@ -46,7 +46,7 @@ class PackedPlaces:
     vectors_RD: Tensor
 
 
-class Tokenizer(nn.Module):
+class Tokenizer(VisualTokenizer):
     """See the module's docstring.
 
     Args:
@@ -60,58 +60,38 @@ class Tokenizer(nn.Module):
         quantised: False where training used no codebook: then vectors are the tokens, and codes mean nothing.
     """
 
-    mean_C: Tensor
-    std_C: Tensor
+    layout: Layout
 
     def __init__(
         self,
         layout: Layout,
         selector: nn.Module,
         merger: Merger,
-        quantizer: Quantizer,
+        quantizer: VectorQuantizer,
         decoder: TokenDecoder,
         feature_dim: int,
         vision: VisionEncoder | None = None,
         quantised: bool = True,
     ):
-        super().__init__()
+        super().__init__(feature_dim)
         self.quantised = quantised
         self.layout, self.selector, self.merger = layout, selector, merger
         self.quantizer, self.decoder = quantizer, decoder
         self.feature_dim = feature_dim
         self.num_places = layout.num_places
-        self.codebook_size, self.code_dim = quantizer.codebook_size, quantizer.code_dim
-        # A number where every image has as many tokens; None where the end has to be predicted.
-        self.tokens_per_image: int | None = selector.tokens_per_image  # type: ignore[assignment]
-        self.positions: str = "place" if decoder.uses_places else "rank"
-        # True where a token's place follows from its rank and all are filled: then no model predicts places or the end.
-        self.places_implied: bool = self.tokens_per_image is not None
-        self.register_buffer("mean_C", torch.zeros(feature_dim))
-        self.register_buffer("std_C", torch.ones(feature_dim))
+        self.tokens_per_image = selector.tokens_per_image  # type: ignore[assignment]
+        self.positions = "place" if decoder.uses_places else "rank"
         self.vision = vision
 
     @property
-    def place_patches_MN(self) -> Tensor | None:
+    def place_patches_MN(self) -> Tensor | None:  # type: ignore[override]
         """Share of each patch in each place, rows sum to 1; None where models are not told places but ranks."""
         return self.layout.gather_MN if self.decoder.uses_places else None
 
     @property
-    def feature_mean(self) -> Tensor:
-        """Mean [C] of the vision features over the training images (0 where they are not standardised)."""
-        return self.mean_C
-
-    @property
-    def feature_std(self) -> Tensor:
-        """Standard deviation [C] of the vision features (1 where they are not standardised)."""
-        return self.std_C
-
-    def standardise(self, features_BNC: Tensor) -> Tensor:
-        """Zero mean and unit variance of each channel: raw features are nearly all background and offset."""
-        return (features_BNC - self.mean_C) / self.std_C
-
-    def restore(self, standard_BNC: Tensor) -> Tensor:
-        """The inverse of :meth:`standardise`."""
-        return standard_BNC * self.std_C + self.mean_C
+    def chooses(self) -> bool:  # type: ignore[override]
+        """Whether a learned selector decides which places become tokens."""
+        return bool(self.selector.learned)
 
     def places(
         self, standard_BNC: Tensor, generator: torch.Generator | None = None, keys_B: Tensor | None = None
@@ -160,15 +140,16 @@ class Tokenizer(nn.Module):
             return None
         return [places[mask] for places, mask in zip(tokens.places_BK, tokens.mask_BK, strict=True)]
 
-    @torch.no_grad()
-    def encode(self, images_BHWC: Tensor | np.ndarray) -> VisualTokens:
-        """Visual tokens of uint8 images; deterministic, at least one an image."""
-        if self.vision is None:
-            raise ValueError(
-                "this tokenizer was loaded without a vision encoder; give load() the vision stage's folder"
-            )
-        images_BHWC = torch.as_tensor(images_BHWC)
-        return self.tokens(self.vision(images_BHWC), keys_B=image_keys(images_BHWC))
+    def tokens_of(self, images_BHWC: Tensor, features_BNC: Tensor | None = None) -> VisualTokens:
+        """Visual tokens of uint8 images; what is random about one depends on its pixels."""
+        features_BNC = self.look(images_BHWC) if features_BNC is None else features_BNC
+        return self.tokens(features_BNC, keys_B=image_keys(images_BHWC))
+
+    def kept(self, features_BNC: Tensor, keys_B: Tensor) -> Tensor:
+        """Which places become tokens, bool [B, M]."""
+        features_BMC = self.layout.gather(self.standardise(features_BNC))
+        kept_BM: Tensor = self.selector(features_BMC, keys_B=keys_B).keep_BM > 0.5
+        return kept_BM
 
     def decode(self, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
         """Reconstructed vision features [B, N, C] of token vectors (codebook rows or continuous)."""
@@ -178,7 +159,3 @@ class Tokenizer(nn.Module):
             )
         mask_BK = mask_BK.bool()
         return self.restore(self.decoder.packed(vectors_BKD[mask_BK], places_BK[mask_BK], pack_counts(mask_BK.sum(1))))
-
-    def lookup(self, codes_BK: Tensor) -> Tensor:
-        """Codebook rows [B, K, D]."""
-        return self.quantizer.lookup(codes_BK)

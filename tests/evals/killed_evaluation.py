@@ -59,6 +59,8 @@ def tiny_arm():
     class Cells:
         """Nine cells; the brightness of a cell is its code."""
 
+        paints = False
+
         def encode(self, images):
             return self.tokens(torch.as_tensor(images[:, 1::3, 1::3].astype("float32")).mean(-1).flatten(1))
 

@@ -22,7 +22,7 @@ from evals.records import load_records
 from evals.runner import build_suite, evaluate
 from lavit.pixels import PatchPixelDecoder
 from lavit.stages.context import StageContext
-from lavit.tokenizer import assemble
+from lavit.tokenizer.loading import assemble_dynamic
 from lavit.vision import VisionEncoder
 
 SUITE = {
@@ -137,7 +137,7 @@ def examinee(quantise: bool = True, head: bool = True, learned: bool = True, pos
         "selector": {"_target_": f"lavit.tokenizer.selector.{selector}"},
         "merger": {"_target_": "lavit.tokenizer.merger.NoMerger"},
     }
-    tokenizer = assemble(tokens, settings, feature_dim=16, grid=2).eval()
+    tokenizer = assemble_dynamic(tokens, settings, feature_dim=16, grid=2).eval()
     pixels = PatchPixelDecoder(hidden=8, feature_dim=16, grid=2, patch=4).eval()
     return InspectedTokenizer(tokenizer, encoder.eval(), nn.Linear(16, len(COLOURS)) if head else None, pixels)
 

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lavit.errors import LavitError
+from lavit.model.painting import decode
 from lavit.model.targets.regressed import Regressed
 from lavit.model.targets.target import ImageShape
 from lavit.sequences import VisualStore
-from lavit.tokenizer import Tokenizer
+from lavit.tokenizer import VisualTokenizer
 from lavit.tokenizer.tokens import VisualTokens
 
 SPACES = ("vector", "feature")
@@ -59,12 +60,12 @@ class CosineTarget(Regressed):
         """The same direction at the length that all have."""
         return F.normalize(vectors_PD, dim=-1) * self.length
 
-    def true_vectors(self, tokenizer: Tokenizer, tokens: VisualTokens) -> Tensor:
+    def true_vectors(self, tokenizer: VisualTokenizer, tokens: VisualTokens) -> Tensor:
         """Vectors or features, at the length that all have: what the length held is lost here, too."""
         return self.finish(tokens.features_BKC if self.space == "feature" else tokens.vectors_BKD)
 
-    def decode(self, tokenizer: Tokenizer, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
+    def decode(self, tokenizer: VisualTokenizer, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
         """As :class:`~lavit.model.targets.feature.FeatureTarget` does, where the target is a feature."""
         if self.space == "feature":
             vectors_BKD = tokenizer.quantizer.vectors(vectors_BKD)
-        return tokenizer.decode(vectors_BKD, places_BK, mask_BK)
+        return decode(tokenizer, vectors_BKD, places_BK, mask_BK)

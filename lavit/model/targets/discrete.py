@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lavit.model.draw_settings import DrawSettings
 from lavit.model.sampling import draw, guide
 from lavit.model.targets.target import ImageShape, Target
-from lavit.tokenizer import Tokenizer
+from lavit.tokenizer import VisualTokenizer
 from lavit.tokenizer.tokens import VisualTokens
 
 SHARPNESS = 4.0  # codes are unit vectors: products below one would leave the softmax flat for long
@@ -63,6 +63,6 @@ class DiscreteTarget(Target):
         codes_P = draw(scores_PK, settings.token_temperature, generator, settings.top_k, settings.top_p)
         return codes_P, codebook_KD[codes_P]
 
-    def true_vectors(self, tokenizer: Tokenizer, tokens: VisualTokens) -> Tensor:
+    def true_vectors(self, tokenizer: VisualTokenizer, tokens: VisualTokens) -> Tensor:
         """The rows of the codebook."""
         return tokenizer.lookup(tokens.codes_BK)

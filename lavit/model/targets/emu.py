@@ -17,7 +17,7 @@ from lavit.model.targets.regressed import Regressed
 from lavit.model.targets.spread import effective_rank, variance
 from lavit.model.targets.target import ImageShape
 from lavit.sequences import VisualStore
-from lavit.tokenizer import Tokenizer
+from lavit.tokenizer import VisualTokenizer
 
 
 class EmuTarget(Regressed):
@@ -92,6 +92,6 @@ class EmuTarget(Regressed):
         spread = {"variance": variance(vectors_IMW) * share, "rank": effective_rank(vectors_IMW) * share}
         return loss, {"readout": loss.detach(), **spread}
 
-    def decode(self, tokenizer: Tokenizer, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
+    def decode(self, tokenizer: VisualTokenizer, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
         """Features of all patches, read out of the slots."""
         return tokenizer.restore(self.readout(vectors_BKD, mask_BK))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lavit.model.painting import decode
 from lavit.model.targets.regressed import Regressed
 from lavit.model.targets.target import ImageShape
 from lavit.sequences import VisualStore
-from lavit.tokenizer import Tokenizer
+from lavit.tokenizer import VisualTokenizer
 from lavit.tokenizer.tokens import VisualTokens
 
 
@@ -40,10 +41,10 @@ class FeatureTarget(Regressed):
         """
         return (predicted_PD - wanted_PD.detach()).square().mean(-1)
 
-    def true_vectors(self, tokenizer: Tokenizer, tokens: VisualTokens) -> Tensor:
+    def true_vectors(self, tokenizer: VisualTokenizer, tokens: VisualTokens) -> Tensor:
         """The merged features."""
         return tokens.features_BKC
 
-    def decode(self, tokenizer: Tokenizer, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
+    def decode(self, tokenizer: VisualTokenizer, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
         """Features, to the tokenizer's vectors, to the features of all patches."""
-        return tokenizer.decode(tokenizer.quantizer.vectors(vectors_BKD), places_BK, mask_BK)
+        return decode(tokenizer, tokenizer.quantizer.vectors(vectors_BKD), places_BK, mask_BK)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from lavit.errors import LavitError
 from lavit.model.draw_settings import DrawSettings
+from lavit.model.painting import decode
 from lavit.sequences import VisualStore
-from lavit.tokenizer import Tokenizer
+from lavit.tokenizer import VisualTokenizer
 from lavit.tokenizer.tokens import VisualTokens
 
 ENDS = ("class", "full")
@@ -115,10 +116,10 @@ class Target(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} does not define choose")
 
-    def true_vectors(self, tokenizer: Tokenizer, tokens: VisualTokens) -> Tensor:
+    def true_vectors(self, tokenizer: VisualTokenizer, tokens: VisualTokens) -> Tensor:
         """Vectors [B, K, D] that would be written if nothing were lost but what the target cannot hold."""
         return tokens.vectors_BKD
 
-    def decode(self, tokenizer: Tokenizer, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
+    def decode(self, tokenizer: VisualTokenizer, vectors_BKD: Tensor, places_BK: Tensor, mask_BK: Tensor) -> Tensor:
         """Vision features [B, N, C] of written images: the frozen tokenizer's decoder serves all that can use it."""
-        return tokenizer.decode(vectors_BKD, places_BK, mask_BK)
+        return decode(tokenizer, vectors_BKD, places_BK, mask_BK)

@@ -11,17 +11,18 @@ from torch import Tensor
 from lavit.model.decoding import WrittenImages
 from lavit.model.encoded_images import pack
 from lavit.model.lavit import LaVIT
-from lavit.tokenizer import Tokenizer
+from lavit.model.painting import decode
+from lavit.tokenizer import VisualTokenizer
 from lavit.tokenizer.tokens import VisualTokens
 
 
-def written_features(model: LaVIT, tokenizer: Tokenizer, written: WrittenImages) -> Tensor:
+def written_features(model: LaVIT, tokenizer: VisualTokenizer, written: WrittenImages) -> Tensor:
     """Vision features [B, N, C] of images that an arm has written."""
     given = (written.vectors_BKD, written.places_BK, written.mask_BK)
-    return tokenizer.decode(*given) if model.head is None else model.head.target.decode(tokenizer, *given)
+    return decode(tokenizer, *given) if model.head is None else model.head.target.decode(tokenizer, *given)
 
 
-def true_images(model: LaVIT, tokenizer: Tokenizer, tokens: VisualTokens) -> WrittenImages:
+def true_images(model: LaVIT, tokenizer: VisualTokenizer, tokens: VisualTokens) -> WrittenImages:
     """Images as an arm would write them that makes no mistake; from codes where an arm writes none."""
     codes_BK, places_BK, mask_BK = tokens.codes_BK, tokens.places_BK, tokens.mask_BK
     if model.head is None:

@@ -41,6 +41,8 @@ MODELS = {
 class Cells:
     """A tokenizer of 9 cells: a cell's brightness is its code; cells of brightness 0 are dropped."""
 
+    paints = False
+
     def encode(self, images: np.ndarray) -> VisualTokens:
         return self.tokens(torch.as_tensor(images[..., 0]).flatten(1)[..., None].float())
 
