@@ -25,9 +25,10 @@ from lavit.connectors.image import ImageConnector
 from lavit.data import build
 from lavit.errors import LavitError
 from lavit.language import TextTokenizer, load_llm
-from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
-from lavit.model.blocks import BLOCKS, block_of
-from lavit.model.lavit import LaVIT, build_lavit
+from lavit.ledger import FORWARD_ONLY, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
+from lavit.model.blocks import ADAPTER, BLOCKS, block_of, block_sizes, passes
+from lavit.model.lavit import LaVIT, build_lavit, seeded
+from lavit.model.lora import add_lora
 from lavit.model.text_tasks import answer_questions, write_captions
 from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, batches, collate, regroup
 from lavit.stages import processes
@@ -79,7 +80,14 @@ class ArmModule(StageModule):
         self.phase = self.recipe.phases[names.index(stage) if stage in names else -1]
         self.writes = self.phase.generation and self.model.head is not None
         check_shares(self.phase.counts(self.config.train, self.config.train.steps))
-        self.model.learn(self.phase.learns, self.writes)
+        self.model.learn(self.phase.learning(self.config.llm), self.writes)
+        self.learning = {block for block, size in block_sizes(self.model).items() if size["trainable"]}
+        if not self.learning:
+            raise LavitError(
+                f"nothing learns in {stage}: regime.{self.phase.name}.learns={list(self.phase.learns)} with "
+                f"llm={self.config.llm.name}",
+                "let another block learn, or take another level of llm",
+            )
         for store in (self.store, self.val_store):
             store.slots = self.model.slots
 
@@ -175,16 +183,19 @@ class ArmModule(StageModule):
         """Groups by kind of weight and rate: a recipe may scale that of each block, and ``llm.lr_scale`` the LLM's.
 
         Matrices decay, embeddings and vectors do not. Matrices between hidden states are marked ``orthogonal``, those
-        that read or write a vocabulary (text, codes, places) are not: their rows are learned one by one.
+        that read or write a vocabulary (text, codes, places) are not: their rows are learned one by one. Neither are
+        the factors of LoRA: it is their product that changes a matrix.
         """
         rates = {block: float(self.phase.lr.get(block, 1.0)) for block in BLOCKS}
-        rates["llm"] *= float(self.config.llm.lr_scale)
+        for block in ("llm", "lora"):
+            rates[block] *= float(self.config.llm.lr_scale)
         groups: dict[tuple[bool, float, bool, bool], list[Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = parameter.ndim > 1 and not name.endswith(EMBEDDINGS)
-                hidden = decays and parameter.ndim == 2 and name.startswith(HIDDEN)  # convolutions are no matrices
                 block = block_of(name)
+                matrix = parameter.ndim == 2 and block != "lora"  # convolutions and factors are none
+                hidden = decays and matrix and name.startswith(HIDDEN)
                 groups.setdefault((block == "llm", rates[block], decays, hidden), []).append(parameter)
         return [
             {
@@ -205,34 +216,41 @@ class ArmModule(StageModule):
     def count(self, part: SequenceBatch) -> Tensor:
         """Positions, text tokens, visual positions and FLOPs of a batch; whole numbers, so sums are exact."""
         model, llm = self.model, self.model.llm
-        factor = TRAINED if next(llm.parameters()).requires_grad else TRAVERSED
-        body = sum(p.numel() for p in llm.model.layers.parameters())
+        factor = self.passes("llm")
+        added = sum(p.numel() for name, p in llm.model.layers.named_parameters() if ADAPTER in name)
+        body = sum(p.numel() for p in llm.model.layers.parameters()) - added
         squared = float(part.lengths_S.double().square().sum())
         flops = dense_flops(body, part.positions, factor)
         flops += attention_flops(llm.config.num_hidden_layers, llm.config.hidden_size, squared, factor)
+        flops += dense_flops(added, part.positions, self.passes("lora"))
         flops += dense_flops(llm.lm_head.weight.numel(), len(part.text_at), factor)
         flops += self.reading_flops(len(part.enter_at))
         if self.writes and model.head is not None:
             per_prediction = sum(p.numel() for n, p in model.head.named_parameters() if n != "place.weight")
-            flops += dense_flops(per_prediction, len(part.predict_at), TRAINED)
+            flops += dense_flops(per_prediction, len(part.predict_at), self.passes("head"))
             enters = model.code_in if model.discrete else model.vector_in
             assert enters is not None
-            flops += dense_flops(enters.weight.numel(), len(part.generated_at), TRAINED)
+            flops += dense_flops(enters.weight.numel(), len(part.generated_at), self.passes("rows"))
         return torch.tensor([part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64)
+
+    def passes(self, block: str) -> int:
+        """FLOPs of a block per position and weight (:func:`lavit.model.blocks.passes`)."""
+        return passes(block, self.learning)
 
     def reading_flops(self, positions: int) -> float:
         """FLOPs of what turns images into ``positions`` embeddings of the LLM's input."""
         model = self.model
         if model.connector is None:
             assert model.code_in is not None
-            return dense_flops(model.code_in.weight.numel(), positions, TRAINED)
+            return dense_flops(model.code_in.weight.numel(), positions, self.passes("rows"))
+        factor = self.passes("connector")
         if model.slots is None:
             lent = model.connector.lent_weights if isinstance(model.connector, BoundConnector) else 0
-            own = dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
-            return own + dense_flops(lent, positions, TRAVERSED)
+            own = dense_flops(count_parameters(model.connector)[0], positions, factor)
+            return own + dense_flops(lent, positions, min(factor, TRAVERSED))
         if self._image_flops is None:
             self._image_flops = connector_flops(model.connector)
-        return 3 * self._image_flops * positions / model.slots
+        return factor / FORWARD_ONLY * self._image_flops * positions / model.slots
 
     _image_flops: float | None = None
 
@@ -320,6 +338,15 @@ def assemble_arm(
     config: DictConfig, llm: LlamaForCausalLM, tokenizer: Mapping[str, Any], codebook_KD: Tensor, seed: int
 ) -> LaVIT:
     """The same from a language model and what a model has to know of its tokenizer (see :func:`build_lavit`)."""
+    level = config.llm
+    if config.llm_init.name == "scratch" and not level.trainable:
+        raise LavitError(
+            f"llm_init=scratch with llm={level.name}: random weights that never learn are no language model",
+            "let the whole LLM learn (llm=unfrozen), or begin with the pretrained one (llm_init=pretrained)",
+        )
+    if level.get("lora") is not None:
+        with seeded(seed, "lora"):
+            add_lora(llm, level.lora)
     target = locate(config.target._target_) if "target" in config else None
     connector = config.connector if "connector" in config else None
     return build_lavit(llm, tokenizer, codebook_KD, connector, target, bool(config.llm.trainable), seed)
@@ -343,7 +370,8 @@ def inherit_counts(module: ArmModule, *ledgers: Path) -> None:
 
 
 def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
-    """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``; called by every process."""
+    """Write ``model.safetensors``, ``config.json``, ``ledger.json``, ``blocks.json`` (the parameters of each block) and
+    ``metrics.json``; called by every process."""
     weights = {name: whole(tensor).contiguous() for name, tensor in module.model.state_dict().items()}
     if not processes.first():
         return
@@ -353,5 +381,6 @@ def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     config["begins_at"] = module.first_step
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     module.final_ledger(steps).write(context.out)
+    (context.out / "blocks.json").write_text(json.dumps(block_sizes(module.model), indent=1) + "\n")
     tokens = {"tokens/mean": module.store.mean_tokens, **module.cumulative()}
     (context.out / "metrics.json").write_text(json.dumps(tokens, indent=1) + "\n")
