@@ -36,9 +36,9 @@ INTRODUCTION = f"""# Which blocks receive gradient
 Written by `python docs/gradient_table.py` from `conf/` and the modules that train; a test compares it with this page,
 and with the hash of what really changes when each stage runs. What the levels mean: [freezing.md](freezing.md).
 
-**{YES}**: the whole block learns; **{PART}**: some of its parameters do (rows that nothing reads or writes in that stage
-stand still); **{FROZEN}**: it keeps every bit, which is checked by hash after the stage; **{ABSENT}**: the arm has no such
-block. Levels that make no difference stand in one row, and void twins once. Sizes are those of `scale={SCALE}`.
+**{YES}**: the whole block learns; **{PART}**: some of its parameters do (rows that nothing reads or writes in that
+stage stand still); **{FROZEN}**: it keeps every bit, which is checked by hash after the stage; **{ABSENT}**: the arm has
+no such block. Levels that make no difference stand in one row, and void twins once. Sizes are those of `scale={SCALE}`.
 """
 
 
@@ -91,17 +91,25 @@ class Table:
         self.composer = Composer(ROOT / "conf")
         self.scale = scale
         self.axes = [axis for axis in axes if axis in self.composer.groups()]
-        plain, _ = self.composer.resolved([f"scale={scale}"], 0)
-        self.specs = read_all_stages(plain["stages"])
+        self.plain = self._composed()
+        self.specs = read_all_stages(self.plain["stages"])
+        self.nodes = {  # a choice of a group is a node of the config, whatever the other choices
+            axis: {level: self._composed(f"{axis}={level}")[axis] for level in self.composer.options(axis)}
+            for axis in self.axes
+        }
         self.modules: dict[str, Any] = {}
         self.refused: dict[str, list[str]] = {}
+
+    def _composed(self, *choices: str) -> dict[str, Any]:
+        config, _ = self.composer.resolved([f"scale={self.scale}", *choices], 0)
+        return config
 
     def rows(self) -> Iterator[Row]:
         """Every stage of every arm that can be built."""
         seen = set()
-        for levels in itertools.product(*(self.composer.options(axis) for axis in self.axes)):
+        for levels in itertools.product(*self.nodes.values()):
             named = dict(zip(self.axes, levels, strict=True))
-            config, _ = self.composer.resolved([f"scale={self.scale}", *(f"{a}={v}" for a, v in named.items())], 0)
+            config = self.plain | {axis: self.nodes[axis][level] for axis, level in named.items()}
             last = question(config, self.specs, "cooldown")
             twin = json.dumps([named.get("regime"), last], sort_keys=True, default=str)
             if twin in seen:
@@ -120,16 +128,15 @@ class Table:
         if name not in self.modules:
             self.modules[name] = module_of(asked)
         module = self.modules[name]
-        module.config = OmegaConf.create(asked["config"])
+        module.config.regime = OmegaConf.create(asked["config"]["regime"])
         module.begin(stage)
         sizes = {block: size["total"] for block, size in block_sizes(module.model).items()}
         return Row(stage, levels, states_of(module.model), sizes)
 
     def shared(self) -> Iterator[tuple[str, str, str, int]]:
         """(stage, part, whether it learns, parameters) of the stages that arms share."""
-        config, _ = self.composer.resolved([f"scale={self.scale}"], 0)
         for stage in SHARED_STAGES:
-            for part, parameters in parts_of(module_of(question(config, self.specs, stage))).items():
+            for part, parameters in parts_of(module_of(question(self.plain, self.specs, stage))).items():
                 learns = any(parameter.requires_grad for parameter in parameters.values())
                 yield stage, part, YES if learns else FROZEN, sum(p.numel() for p in parameters.values())
 
@@ -171,7 +178,7 @@ def page() -> str:
     axes = [axis for axis in made.axes if axis != "regime"]
     chosen = [f"`{axis}=`" for axis in axes]
     text = [INTRODUCTION]
-    for regime in made.composer.options("regime"):
+    for regime in made.nodes["regime"]:
         own = [row for row in rows if row.levels["regime"] == regime]
         asked = [({"stage": [r.stage], **{a: [r.levels[a]] for a in axes}}, r.states) for r in own]
         lines = [
@@ -188,8 +195,8 @@ def page() -> str:
     text.append(f"## Parameters of each block\n\n{table([*chosen, *BLOCKS], sorted(lines))}\n")
     lines = [[stage, part, state, f"{size:,}"] for stage, part, state, size in made.shared()]
     text.append(
-        "## Shared stages\n\nWhat they need of other stages (the encoder, for tokenizer and pixels) is read, and not part "
-        f"of what they train.\n\n{table(['stage', 'part', 'receives gradient', 'parameters'], lines)}\n"
+        "## Shared stages\n\nWhat they need of other stages (the encoder, for tokenizer and pixels) is read, and no "
+        f"part of what they train.\n\n{table(['stage', 'part', 'receives gradient', 'parameters'], lines)}\n"
     )
     if made.refused:
         lines = [[reason, "; ".join(arms)] for reason, arms in made.refused.items()]

@@ -3,7 +3,7 @@
 A child process of the planner, so that planning needs neither torch nor a formula beside the code. Reads a JSON list
 of ``{"stage", "run", "config", "inputs": {stage: its config}}`` and writes a JSON list, in the same order, of
 
-* ``params_total`` and ``params_trainable``, and of an arm ``blocks``: both of each block (what ``blocks.json`` will hold),
+* ``params_total`` and ``params_trainable``, and of an arm ``blocks``: both of each block (as in ``blocks.json``),
 * ``ledger``: what ``ledger.json`` will hold (``lavit.ledger.Ledger``),
 * ``memory``: bytes at the peak of a training step and what they are made of (``lavit.pricing.memory``),
 

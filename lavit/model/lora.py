@@ -1,4 +1,4 @@
-"""LoRA: low-rank updates of the LLM's matrices that learn while the matrices keep every bit (Hu et al., 2021, section 4).
+"""LoRA: low-rank updates of the LLM's matrices learn, the matrices keep every bit (Hu et al., 2021, section 4).
 
 Adapters by peft stand inside the LLM, so whoever calls the LLM gets it adapted: training, decoding, text benchmarks.
 Names stay those of the LLM without adapters: peft moves each matrix into a ``base_layer``, which no file and no hash

@@ -65,7 +65,7 @@ class ArmModule(StageModule):
         self.val_store = VisualStore.load(context.inputs["tokenizer"] / "tokens-val.safetensors")
         self.weights = config.train.weights
         self.begin(context.stage)
-        size = len(self.store)
+        size = min(len(self.store), self.config.train.images or len(self.store))
         self.order = [DataOrder(size, context.seed, purpose) for purpose in range(4)]
         self.out: Path = context.out
         self.first_step = 0  # global step at which the stage begins
@@ -171,6 +171,10 @@ class ArmModule(StageModule):
             rows.append(part.predict_row)
             counts += self.count(part)
         self.counts += processes.total(counts).to(self.device)
+        if not text.requires_grad:  # nothing of a batch of text alone may learn: its gradients are zeros, not missing
+            for parameter in self.parameters():
+                if parameter.requires_grad:
+                    text = text + parameter.reshape(-1)[:0].sum()
         metrics: dict[str, Any] = {"text": text.detach()}
         if not self.writes or not self.phase.counts(self.config.train, step)["generation"]:
             return text, metrics

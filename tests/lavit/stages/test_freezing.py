@@ -81,9 +81,7 @@ def test_updates_begin_as_no_change_and_are_those_of_the_seed() -> None:
     ids_BT = plain.batch(0)[-1].ids_BT.clamp_max(plain.model.text_vocabulary - 1)
     with torch.no_grad():
         assert torch.equal(*(one.model.llm.model(ids_BT).last_hidden_state for one in (plain, first)))
-    ours, theirs = (
-        {n: p for n, p in one.model.named_parameters() if block_of(n) == "lora"} for one in (first, again)
-    )
+    ours, theirs = ({n: p for n, p in one.model.named_parameters() if block_of(n) == "lora"} for one in (first, again))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     for name in ("marks.weight", "place.weight"):  # what arms have in common starts equal
