@@ -116,7 +116,7 @@ def test_frozen_blocks_cost_what_flows_through_them() -> None:
     parts = full.batch(0)
     positions, texts = sum(p.positions for p in parts), sum(len(p.text_at) for p in parts)
     entering, written = (sum(len(getattr(p, name)) for p in parts) for name in ("enter_at", "generated_at"))
-    squared = sum(float(p.lengths_B.double().square().sum()) for p in parts)
+    squared = sum(float(p.lengths_S.double().square().sum()) for p in parts)
     llm = full.model.llm
     body = sum(p.numel() for p in llm.model.layers.parameters())
     matrices = body * positions + llm.lm_head.weight.numel() * texts
