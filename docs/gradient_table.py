@@ -37,8 +37,8 @@ Written by `python docs/gradient_table.py` from `conf/` and the modules that tra
 and with the hash of what really changes when each stage runs. What the levels mean: [freezing.md](freezing.md).
 
 **{YES}**: the whole block learns; **{PART}**: some of its parameters do (rows that nothing reads or writes in that
-stage stand still); **{FROZEN}**: it keeps every bit, which is checked by hash after the stage; **{ABSENT}**: the arm has
-no such block. Levels that make no difference stand in one row, and void twins once.
+stage stand still); **{FROZEN}**: it keeps every bit, which is checked by hash after the stage; **{ABSENT}**: the arm
+has no such block. Levels that make no difference stand in one row, and void twins once.
 Sizes are those of `scale={SCALE}`.
 """
 
