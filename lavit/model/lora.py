@@ -44,7 +44,7 @@ def add_lora(llm: nn.Module, options: Mapping[str, Any]) -> None:
     try:
         config = LoraConfig(
             r=int(given["r"]),
-            lora_alpha=float(given["alpha"]),
+            lora_alpha=given["alpha"],
             lora_dropout=float(given["dropout"]),
             target_modules=targets if isinstance(targets, str) else list(targets),
             task_type="CAUSAL_LM",
