@@ -349,6 +349,7 @@ def _job_document(job: StageJob) -> dict[str, Any]:
         "seconds_from": job.seconds_from,
         "params_total": (job.counts or {}).get("params_total"),
         "params_trainable": (job.counts or {}).get("params_trainable"),
+        "blocks": (job.counts or {}).get("blocks"),
         "ledger": job.ledger or None,
         "memory": job.memory or None,
         "overrides": job.overrides,

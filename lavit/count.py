@@ -3,7 +3,7 @@
 A child process of the planner, so that planning needs neither torch nor a formula beside the code. Reads a JSON list
 of ``{"stage", "run", "config", "inputs": {stage: its config}}`` and writes a JSON list, in the same order, of
 
-* ``params_total`` and ``params_trainable``,
+* ``params_total`` and ``params_trainable``, and of an arm ``blocks``: both of each block (as in ``blocks.json``),
 * ``ledger``: what ``ledger.json`` will hold (``lavit.ledger.Ledger``),
 * ``memory``: bytes at the peak of a training step and what they are made of (``lavit.pricing.memory``),
 
@@ -65,7 +65,7 @@ def count(question: Mapping[str, Any]) -> dict[str, Any]:
     same = _alike(config, inputs)
     if same not in _memories:
         _memories[same] = memory(trial)
-    return _answer(asdict(ledger), _memories[same])
+    return _answer(asdict(ledger), _memories[same]) | _blocks(trial.network)
 
 
 def probe(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +85,14 @@ def probe(question: Mapping[str, Any]) -> dict[str, Any]:
 def _answer(ledger: dict[str, Any], held: dict[str, int]) -> dict[str, Any]:
     totals = {name: ledger.get(name, 0) for name in ("params_total", "params_trainable")}
     return {**totals, "ledger": ledger, "memory": held}
+
+
+def _blocks(network: Any) -> dict[str, Any]:
+    """Parameters of each block of an arm's model; nothing of another."""
+    from lavit.model.blocks import block_sizes
+    from lavit.model.lavit import LaVIT
+
+    return {"blocks": block_sizes(network)} if isinstance(network, LaVIT) else {}
 
 
 def _own_price(run: str, config: Config, inputs: dict[str, Config]) -> dict[str, Any]:

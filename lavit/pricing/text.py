@@ -98,7 +98,8 @@ class ArmTrial(ArmModule):
         self.data = [floats, torch.empty(rows, 2, dtype=torch.long, device="meta")]  # features, vectors; codes, places
         self.weights = config.train.weights
         self.begin(stage)
-        self.order = [order(len(self.store), self.seed, purpose) for purpose in range(4)]
+        size = min(len(self.store), int(config.train.images or len(self.store)))
+        self.order = [order(size, self.seed, purpose) for purpose in range(4)]
         self.trunk_counts = torch.zeros(4, dtype=torch.float64)
         self.register_buffer("counts", torch.zeros(4, dtype=torch.float64))
 

@@ -26,9 +26,10 @@ from lavit.connectors.bound import BoundConnector
 from lavit.data import build
 from lavit.errors import LavitError
 from lavit.language import access, load_llm, load_text
-from lavit.ledger import TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
-from lavit.model.blocks import BLOCKS, block_of
-from lavit.model.lavit import LaVIT, build_lavit
+from lavit.ledger import FORWARD_ONLY, TRAINED, TRAVERSED, Ledger, attention_flops, count_parameters, dense_flops
+from lavit.model.blocks import ADAPTER, BLOCKS, block_of, block_sizes, passes
+from lavit.model.lavit import LaVIT, build_lavit, seeded
+from lavit.model.lora import add_lora
 from lavit.model.targets import ImageShape, Target
 from lavit.model.text_tasks import answer_questions, write_captions
 from lavit.sequences import Sequence, SequenceBatch, SequenceBuilder, VisualStore, batches, collate, regroup
@@ -75,7 +76,7 @@ class ArmModule(StageModule):
         self.val_store = VisualStore.load(context.inputs["tokenizer"] / "tokens-val.safetensors")
         self.weights = config.train.weights
         self.begin(context.stage)
-        size = len(self.store)
+        size = min(len(self.store), self.config.train.images or len(self.store))
         self.order = [DataOrder(size, context.seed, purpose) for purpose in range(4)]
         self.out: Path = context.out
         self.first_step = 0  # global step at which the stage begins
@@ -91,7 +92,14 @@ class ArmModule(StageModule):
         self.phase = self.recipe.phases[names.index(stage) if stage in names else -1]
         self.writes = self.phase.generation and self.model.head is not None
         check_shares(self.phase.counts(self.config.train, self.config.train.steps))
-        self.model.learn(self.phase.learns, self.writes)
+        self.model.learn(self.phase.learning(self.config.llm), self.writes)
+        self.learning = {block for block, size in block_sizes(self.model).items() if size["trainable"]}
+        if not self.learning:
+            raise LavitError(
+                f"nothing learns in {stage}: regime.{self.phase.name}.learns={list(self.phase.learns)} with "
+                f"llm={self.config.llm.name}",
+                "let another block learn, or take another level of llm",
+            )
         for store in (self.store, self.val_store):
             store.slots, store.beside, store.writes_slots = self.model.slots, self.model.beside, self.model.writes_slots
         self.watch: VarianceWatch | None = None
@@ -179,6 +187,10 @@ class ArmModule(StageModule):
             rows.append(part.predict_row)
             counts += self.count(part)
         self.counts += processes.total(counts).to(self.device)
+        if not text.requires_grad:  # nothing of a batch of text alone may learn: its gradients are zeros, not missing
+            for parameter in self.parameters():
+                if parameter.requires_grad:
+                    text = text + parameter.reshape(-1)[:0].sum()
         metrics: dict[str, Any] = {"text": text.detach()}
         if not self.writes or not self.phase.counts(self.config.train, step)["generation"]:
             return text, metrics
@@ -196,18 +208,20 @@ class ArmModule(StageModule):
         """Groups by kind of weight and rate: a recipe may scale that of each block, and ``llm.lr_scale`` the LLM's.
 
         Matrices decay, embeddings and vectors do not. Matrices between hidden states are marked ``orthogonal``, those
-        that read or write a vocabulary (text, codes, places) are not: their rows are learned one by one.
+        that read or write a vocabulary (text, codes, places) are not: their rows are learned one by one. Neither are
+        the factors of LoRA: it is their product that changes a matrix.
         """
         rates = {block: float(self.phase.lr.get(block, 1.0)) for block in BLOCKS}
-        rates["llm"] *= float(self.config.llm.lr_scale)
+        for block in ("llm", "lora"):
+            rates[block] *= float(self.config.llm.lr_scale)
         groups: dict[tuple[bool, float, bool, bool], list[Tensor]] = {}
         inner = {id(parameter) for parameter in access.layers(self.model.llm).parameters()}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 decays = parameter.ndim > 1 and not name.endswith(EMBEDDINGS)
-                matrix = parameter.ndim == 2  # convolutions are none
-                hidden = decays and matrix and (name.startswith(HIDDEN) or id(parameter) in inner)
                 block = block_of(name)
+                matrix = parameter.ndim == 2 and block != "lora"  # convolutions and factors are none
+                hidden = decays and matrix and (name.startswith(HIDDEN) or id(parameter) in inner)
                 groups.setdefault((block == "llm", rates[block], decays, hidden), []).append(parameter)
         return [
             {
@@ -228,28 +242,37 @@ class ArmModule(StageModule):
     def count(self, part: SequenceBatch) -> Tensor:
         """Positions, text tokens, visual positions and FLOPs of a batch; whole numbers, so sums are exact."""
         model, llm = self.model, self.model.llm
-        factor = TRAINED if next(llm.parameters()).requires_grad else TRAVERSED
-        body = sum(p.numel() for p in access.layers(llm).parameters())
+        factor = self.passes("llm")
+        layers = access.layers(llm)
+        added = sum(p.numel() for name, p in layers.named_parameters() if ADAPTER in name)
+        body = sum(p.numel() for p in layers.parameters()) - added
         squared = float(part.lengths_S.double().square().sum())
         flops = dense_flops(body, part.positions, factor)
         flops += attention_flops(llm.config.num_hidden_layers, access.attention_width(llm), squared, factor)
+        flops += dense_flops(added, part.positions, self.passes("lora"))
         flops += dense_flops(access.head(llm).weight.numel(), len(part.text_at), factor)
         flops += self.reading_flops(len(part.enter_at)) + self.beside_flops(part)
         if self.writes and model.head is not None:
-            flops += writing_flops(model, self.image_flops, len(part.predict_at), len(part.generated_at))
+            written = (len(part.predict_at), len(part.generated_at))
+            flops += writing_flops(model, self.image_flops, *written, self.passes)
         return torch.tensor([part.positions, len(part.text_at), len(part.predict_at), flops], dtype=torch.float64)
+
+    def passes(self, block: str) -> int:
+        """FLOPs of a block per position and weight (:func:`lavit.model.blocks.passes`)."""
+        return passes(block, self.learning)
 
     def reading_flops(self, positions: int) -> float:
         """FLOPs of what turns images into ``positions`` embeddings of the LLM's input."""
         model = self.model
         if model.connector is None:
             assert model.code_in is not None
-            return dense_flops(model.code_in.weight.numel(), positions, TRAINED)
+            return dense_flops(model.code_in.weight.numel(), positions, self.passes("rows"))
+        factor = self.passes("connector")
         if model.slots is None:
             lent = model.connector.lent_weights if isinstance(model.connector, BoundConnector) else 0
-            own = dense_flops(count_parameters(model.connector)[0], positions, TRAINED)
-            return own + dense_flops(lent, positions, TRAVERSED)
-        return 3 * self.image_flops.connector * positions / model.slots
+            own = dense_flops(count_parameters(model.connector)[0], positions, factor)
+            return own + dense_flops(lent, positions, min(factor, TRAVERSED))
+        return factor / FORWARD_ONLY * self.image_flops.connector * positions / model.slots
 
     def beside_flops(self, part: SequenceBatch) -> float:
         """FLOPs of images beside the sequences: what embeds each of them once, and the blocks that look at them."""
@@ -261,7 +284,7 @@ class ArmModule(StageModule):
         tokens_I = self.store.tokens_of(image_I)
         media, pairs = int(tokens_I.sum()), int((tokens_I * looking_I).sum())
         weights, scores = gates.multiplications(part.positions, len(sees_N), media, pairs)
-        factor = TRAINED if next(gates.parameters()).requires_grad else TRAVERSED
+        factor = self.passes("gates")
         # Scores have no weights: forward once, backward twice, whether the blocks learn or not.
         return factor * weights + TRAINED * scores + self.reading_flops(media)
 
@@ -357,6 +380,15 @@ def assemble_arm(
     config: DictConfig, llm: PreTrainedModel, tokenizer: Mapping[str, Any], codebook_KD: Tensor, seed: int
 ) -> LaVIT:
     """The same from a language model and what a model has to know of its tokenizer (see :func:`build_lavit`)."""
+    level = config.llm
+    if config.llm_init.name == "scratch" and not level.trainable:
+        raise LavitError(
+            f"llm_init=scratch with llm={level.name}: random weights that never learn are no language model",
+            "let the whole LLM learn (llm=unfrozen), or begin with the pretrained one (llm_init=pretrained)",
+        )
+    if level.get("lora") is not None:
+        with seeded(seed, "lora"):
+            add_lora(llm, level.lora)
     target = None
     if "target" in config:
         options = {name: value for name, value in plain(config.target).items() if name != "name"}
@@ -413,7 +445,8 @@ def unshared(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
-    """Write ``model.safetensors``, ``config.json``, ``ledger.json`` and ``metrics.json``; called by every process."""
+    """Write ``model.safetensors``, ``config.json``, ``ledger.json``, ``blocks.json`` (the parameters of each block) and
+    ``metrics.json``; called by every process."""
     weights = {name: whole(tensor).contiguous() for name, tensor in module.model.state_dict().items()}
     if not processes.first():
         return
@@ -423,5 +456,6 @@ def finish_arm(module: ArmModule, context: StageContext, steps: int) -> None:
     config["begins_at"] = module.first_step
     (context.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     module.final_ledger(steps).write(context.out)
+    (context.out / "blocks.json").write_text(json.dumps(block_sizes(module.model), indent=1) + "\n")
     tokens = {"tokens/mean": module.store.mean_tokens, **module.cumulative()}
     (context.out / "metrics.json").write_text(json.dumps(tokens, indent=1) + "\n")

@@ -62,6 +62,26 @@ class Phase:
             raise LavitError(f"regime.{name}.share={phase.share} is no share of train.steps", "above 0, at most 1")
         return phase
 
+    def learning(self, llm: Mapping[str, Any]) -> tuple[str, ...]:
+        """Blocks that may learn where the LLM's level (``conf/llm``) lets ``only`` some of them, or all.
+
+        Raises:
+            LavitError: the level names a block that there is not, or none that this phase lets learn.
+        """
+        only = plain(llm).get("only")
+        if only is None:
+            return self.learns
+        for block in only:
+            if block not in BLOCKS:
+                raise LavitError(f"llm.only names {block!r}, which there is not", f"choose of {', '.join(BLOCKS)}")
+        learning = tuple(block for block in self.learns if block in only)
+        if not learning:
+            raise LavitError(
+                f"nothing learns in {self.name}: regime.{self.name}.learns={list(self.learns)}, llm.only={list(only)}",
+                "let them have a block in common",
+            )
+        return learning
+
     def counts(self, train: Mapping[str, Any], step: int) -> dict[str, int]:
         """Sequences of each kind in the batch of a global step.
 

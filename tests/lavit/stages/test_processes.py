@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from tiny_stages import Stages, read, whole
 
 from lavit.errors import LavitError
-from lavit.stages import processes, training
+from lavit.stages import pretrain, processes, training
 from lavit.stages.context import Preempted, StageContext
 from lavit.stages.processes import TrainerConfig
 from lavit.stages.training import OptimizerConfig, StageModule, fit, step_generator
@@ -155,3 +157,30 @@ def test_batches_made_ahead_change_nothing(tmp_path: Path) -> None:
     here, ahead = finished(0), finished(2)
     assert all(torch.equal(here[name], ahead[name]) for name in here)
     assert (tmp_path / "0/history.jsonl").read_bytes() == (tmp_path / "2/history.jsonl").read_bytes()
+
+
+CASES = {
+    "late": ["train.vision.start=0.5"],  # two steps of text: neither connector nor head is used
+    "connector": ["train.vision.start=0.5", "regime.pretrain.learns=[connector]"],  # and nothing else learns
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_blocks_that_get_no_gradient_do_not_stop_a_group(case: str, tmp_path: Path, stages: Stages) -> None:
+    common = [*CASES[case], "optimizer.method=adamw"]
+    config = whole(*common, regime="unified", llm="frozen")
+    one = load_file(stages.run(config, "pretrain") / "model.safetensors")
+    inputs = {need: stages.run(config, need) for need in ("vision", "language", "tokenizer")}
+    shared = whole(*common, "trainer.accelerator=cpu", regime="unified", llm="frozen", trainer="ddp")
+    own = OmegaConf.create(read(shared, "pretrain"))
+    out = tmp_path / "shared"
+    out.mkdir()
+
+    def work(rank: int) -> None:
+        pretrain.run(StageContext("pretrain", own, 0, inputs, out))
+
+    assert in_group(tmp_path / "group", work) == ["", ""]
+    together = load_file(out / "model.safetensors")
+    assert together.keys() == one.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-4)
