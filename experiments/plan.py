@@ -16,8 +16,8 @@ from experiments.design import Arm, Design
 from experiments.match import Branch, MatchedArm
 from experiments.pace import makespan
 from experiments.power import Detectable
-from experiments.stage_price import StagePrice, stage_price
 from experiments.rules import Rule
+from experiments.stage_price import StagePrice, stage_price
 from experiments.study import Study
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Rules met by a study's arms: illegal ones leave the design, arms that become one run are merged, limited ones are told.
+"""Rules met by a study's arms: illegal ones leave the design, what becomes one run is merged, limited ones are told.
 
 What leaves the design is a void like those of the study file, with the rule's id and reason. It is found on the arms'
 own resolved configs, so that a rule may look at any key, whether the study has an axis of it or not.
@@ -63,7 +63,7 @@ class Struck:
         """
         found = False
         for number, arm in enumerate(plan.design.arms):
-            config = configs[arm.name].config
+            config = facts(configs[arm.name].config, self.study)
             rule = next(iter(judge(config, rules, "illegal")), None)
             if rule is None:
                 continue
@@ -113,6 +113,11 @@ class Struck:
 
     def _unlike_default(self, cell: Levels) -> tuple[str, ...]:
         return tuple(axis for axis, level in cell.items() if level != self.study.default[axis])
+
+
+def facts(config: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    """An arm's config with what a rule may ask of the study: `study.match.by`."""
+    return {**config, "study": {"match": {"by": study.match.by}} if study.match is not None else {}}
 
 
 def limits(plan: Plan, configs: Mapping[str, ArmConfig], rules: Sequence[Rule]) -> list[Limit]:

@@ -1,8 +1,8 @@
-"""Rules over configs: what means nothing together (void), what is refused (illegal), what is told of a result (limited).
+"""Rules over configs: what means nothing together (void), what is refused (illegal), what is told (limited).
 
-They are data, `rules.yaml` in the config folder. A rule looks at the resolved config of one arm, so that it holds in every
-study, whichever axes that has. Void rules drop or set what means nothing before keys are made, and two arms that differ
-in nothing else become one run (`experiments.ruled` takes the later one out of the design).
+They are data, `rules.yaml` in the config folder. A rule looks at the resolved config of one arm, so that it holds in
+every study, whichever axes that has. Void rules drop or set what means nothing before keys are made; two arms that
+differ in nothing else become one run (`experiments.ruled` takes the later one out of the design).
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Ruled(NamedTuple):
 
 def apply_rules(config: Mapping[str, Any], rules: Iterable[Rule]) -> Ruled:
     """Drop and set what the void rules say, in their order, each on what the ones before it have left."""
-    out, dropped, fired = dict(config), [], []
+    out, fired = dict(config), []
+    dropped: list[str] = []
     unread: dict[str, list[str]] = {}
     for rule in rules:
         if rule.verdict != "void" or not rule.matches(out):
