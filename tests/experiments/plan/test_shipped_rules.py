@@ -53,6 +53,8 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "V21": (["train.text=0"], ["train.text=0", "llm=frozen"]),
     "V23": (["entry=gated", "regime=adapter"], ["entry=in_sequence", "regime=adapter"]),
     "merger": (["tokens=pooled"], ["tokens=dynamic"]),
+    "buckets": (["train.batching=buckets"], ["train.batching=packed"]),
+    "padded": (["train.batching=padded"], ["train.batching=buckets"]),
     "devices": (["trainer=single"], ["trainer=ddp"]),
 }  # fmt: skip
 MATCHED = {"V23"}  # rules about a study that matches positions
