@@ -53,6 +53,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "V21": (["train.text=0"], ["train.text=0", "llm=frozen"]),
     "V23": (["entry=gated", "regime=adapter"], ["entry=in_sequence", "regime=adapter"]),
     "merger": (["tokens=pooled"], ["tokens=dynamic"]),
+    "tokenizer": (["tokenizer=seed"], ["tokenizer=lavit"]),
     "buckets": (["train.batching=buckets"], ["train.batching=packed"]),
     "padded": (["train.batching=padded"], ["train.batching=buckets"]),
     "devices": (["trainer=single"], ["trainer=ddp"]),
@@ -189,7 +190,9 @@ def test_any_study_is_planned_or_refused_by_a_rule(planner: Planner, axes: dict[
 @pytest.mark.parametrize(("name", "arms", "seeds"), [("omni_vs_sft", 14, 5), ("input_vs_target", 6, 3),
     ("connectors", 9, 3), ("dynamic_length", 9, 3), ("order", 3, 3), ("text_share", 3, 3), ("vision_timing", 9, 3),
 ])  # fmt: skip
-@pytest.mark.parametrize("scale", ["smoke", "quick", "standard", "7b"])
+@pytest.mark.parametrize(
+    "scale", ["quick", "7b", *(pytest.param(name, marks=pytest.mark.slow) for name in ("smoke", "standard"))]
+)
 def test_the_studies_of_the_families_are_planned_at_every_scale(
     name: str, arms: int, seeds: int, scale: str, planner: Planner
 ) -> None:
