@@ -1,4 +1,4 @@
-"""The rules that ship: each by a combination that it judges and a neighbour that it does not, and all of them at random.
+"""The rules that ship: each by a combination that it judges and a neighbour that it does not, and all at random.
 
 Combinations are made by the shipped config groups, so that a level that is renamed is noticed here.
 """
@@ -174,8 +174,9 @@ def test_any_study_is_planned_or_refused_by_a_rule(planner: Planner, axes: dict[
     try:
         plan = plan_axes(planner, axes, design)
     except LavitError as error:
-        assert "rule V" in str(error)
-        return
+        if "(rule V" in error.message:
+            return
+        raise
     keys = [tuple(run.stage_keys.items()) for run in plan.runs]
     assert len(set(keys)) == len(keys)
     if design == "full":
