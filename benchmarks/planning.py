@@ -31,7 +31,7 @@ question: How long does it take to plan {arms} arms?
 design: full
 axes:
   regime: [unified, adapter]
-  tokens: [dynamic, fixed, pooled, random]
+  tokens: [dynamic, random]
   llm: [unfrozen, frozen]
   merger: [causal, bidirectional, mean, none]
   rate: {{key: optimizer.lr, levels: {rates}}}
@@ -39,7 +39,8 @@ axes:
 seeds: 3
 headline: caption/CIDEr
 """
-SIZES = {128: ([1e-3, 2e-3], [0.0]), 1024: ([1e-3, 2e-3, 3e-3, 4e-3], [0.0, 0.01, 0.1, 0.2])}
+RATES = [rate * 1e-3 for rate in range(1, 9)]
+SIZES = {128: (RATES[:4], [0.0]), 1024: (RATES, [0.0, 0.01, 0.1, 0.2])}
 
 
 def planned(conf: Path, runs: Path) -> tuple[Plan, float]:

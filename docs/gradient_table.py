@@ -16,7 +16,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments.compose import Composer
-from experiments.key import apply_canonical, nest, select
+from experiments.key import nest, select
+from experiments.rules import apply_rules, judge, read_rules
 from experiments.stages import StageSpec, read_all_stages
 from lavit.build import locate
 from lavit.count import TRIALS
@@ -25,10 +26,12 @@ from lavit.model.blocks import BLOCKS, block_sizes, blocks_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gradients.md"
+RULES = read_rules(ROOT / "conf")
 AXES = ("regime", "llm", "entry", "visual_input", "target")
 ARM_STAGES = ("pretrain", "tune", "cooldown")
 SHARED_STAGES = ("vision", "language", "tokenizer", "pixels")
 SCALE = "quick"
+NEEDS = {"emu": {"tokens": "fixed", "connector": "causal_former"}}  # what a target cannot be without
 YES, PART, FROZEN, ABSENT = "yes", "part", "frozen", "–"
 
 INTRODUCTION = f"""# Which blocks receive gradient
@@ -55,11 +58,12 @@ class Row:
 
 def question(config: Mapping[str, Any], specs: Mapping[str, StageSpec], stage: str) -> dict[str, Any]:
     """What the pricing process is asked of a stage of a resolved config."""
-    canonical, _, unread = apply_canonical(config, config.get("canonical"))
+    ruled = apply_rules(config, RULES)
 
     def read(name: str) -> dict[str, Any]:
-        keys = [key for key in specs[name].reads if key.split(".")[0] in canonical and key not in unread.get(name, ())]
-        return nest({key: select(canonical, key) for key in keys})
+        reads = specs[name].reads
+        keys = [key for key in reads if key.split(".")[0] in ruled.config and key not in ruled.unread.get(name, ())]
+        return nest({key: select(ruled.config, key) for key in keys})
 
     needs = [need for need in specs[stage].needs if specs[need].belongs_to(config)]
     return {"run": specs[stage].run, "config": read(stage), "inputs": {need: read(need) for need in needs}}
@@ -100,6 +104,12 @@ class Table:
         }
         self.modules: dict[str, Any] = {}
         self.refused: dict[str, list[str]] = {}
+        self.illegal: dict[str, str] = {}
+        self.needed = {
+            target: {group: self._composed(f"{group}={choice}")[group] for group, choice in groups.items()}
+            for target, groups in NEEDS.items()
+            if target in self.nodes.get("target", {})
+        }
 
     def _composed(self, *choices: str) -> dict[str, Any]:
         config, _ = self.composer.resolved([f"scale={self.scale}", *choices], 0)
@@ -111,6 +121,10 @@ class Table:
         for levels in itertools.product(*self.nodes.values()):
             named = dict(zip(self.axes, levels, strict=True))
             config = self.plain | {axis: self.nodes[axis][level] for axis, level in named.items()}
+            config |= self.needed.get(named.get("target", ""), {})
+            if wrong := judge(apply_rules(config, RULES).config, RULES, "illegal"):
+                self.illegal.setdefault(wrong[0].id, wrong[0].why)
+                continue
             last = question(config, self.specs, "cooldown")
             twin = json.dumps([named.get("regime"), last], sort_keys=True, default=str)
             if twin in seen:
@@ -199,6 +213,9 @@ def page() -> str:
         "## Shared stages\n\nWhat they need of other stages (the encoder, for tokenizer and pixels) is read, and no "
         f"part of what they train.\n\n{table(['stage', 'part', 'receives gradient', 'parameters'], lines)}\n"
     )
+    if made.illegal:
+        lines = [[rule, why] for rule, why in sorted(made.illegal.items())]
+        text.append(f"## Left out by the rules\n\n{table(['rule', 'because'], lines)}\n")
     if made.refused:
         lines = [[reason, "; ".join(arms)] for reason, arms in made.refused.items()]
         text.append(f"## Refused\n\n{table(['reason', 'arms'], lines)}\n")

@@ -268,7 +268,7 @@ def depends_on_seed(config: DictConfig) -> bool:
 
 
 def compose(overrides: Sequence[str], config_dir: Path | None = None) -> dict[str, Any]:
-    """Return the resolved config as plain data, without the `hydra` node; canonical drops are not applied."""
+    """Return the resolved config as plain data, without the `hydra` node; rules are not applied."""
     return resolve(Composer(config_dir).compose(overrides))
 
 

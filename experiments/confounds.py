@@ -16,9 +16,7 @@ from experiments.plan import Plan, Run
 
 _ABSENT = object()
 #: What never counts: where things are written, what a trunk keeps on its way, and the study's own text.
-_IGNORED = (
-    "runs", "tracking", "study", "seed", "job", "stages", "canonical", "incidental", "unpriced", "train.branches",
-)  # fmt: skip
+_IGNORED = ("runs", "tracking", "study", "seed", "job", "stages", "incidental", "unpriced", "train.branches")
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -53,14 +51,14 @@ def allowed(plan: Plan, run: Run) -> tuple[str, ...]:
     paths: list[str] = []
     for name, axis in plan.study.axes.items():
         levels = [axis.levels.get(run.levels.get(name, ""), ()), axis.levels.get(plan.study.default.get(name, ""), ())]
-        paths += [path for overrides in levels for path in map(_path, overrides)]
+        paths += [path for overrides in levels for path in map(override_path, overrides)]
     if (arm := plan.arms.get(run.arm)) is not None:
         also = arm.also if plan.study.axes else ()
-        paths += [_path(override) for override in arm.overrides if override not in also]
+        paths += [override_path(override) for override in arm.overrides if override not in also]
     return tuple(dict.fromkeys(paths))
 
 
-def _path(override: str) -> str:
+def override_path(override: str) -> str:
     """The config node that an override sets: ``+tokens@x=..`` sets ``x``, ``hydra/group`` style slashes are dots."""
     key = override.split("=", 1)[0].lstrip("+~")
     group, _, package = key.partition("@")
@@ -100,7 +98,7 @@ def find_confounds(plan: Plan) -> list[dict[str, Any]]:
 
 def _set_by(plan: Plan, arms: tuple[str, ...], path: str) -> dict[str, str]:
     """Which of the arms' own ``also`` sets a path."""
-    names = [name for name in arms if _within(path, tuple(map(_path, plan.arms[name].also)))]
+    names = [name for name in arms if _within(path, tuple(map(override_path, plan.arms[name].also)))]
     return {"set_by": f"also of the arm {' and '.join(names)}"} if names else {}
 
 
@@ -131,9 +129,5 @@ def _select(config: Mapping[str, Any], path: str) -> Any:
 
 
 def _dropped_nodes(plan: Plan) -> tuple[str, ...]:
-    """Nodes that the canonical rules take away in some arms: their absence means that the arm has no such part."""
-    nodes: list[str] = []
-    for run in plan.runs:
-        for rule in run.config.get("canonical") or []:
-            nodes += rule.get("drop", [])
-    return tuple(dict.fromkeys(nodes))
+    """Nodes that the void rules take away or set in some arms: the arm has no such part there, or no such choice."""
+    return tuple(dict.fromkeys(node for rule in plan.rules for node in (*rule.drop, *rule.set)))

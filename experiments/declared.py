@@ -21,7 +21,7 @@ class UndeclaredReadError(LavitError):
 class DeclaredConfig(DictConfig):
     """The declared subtrees, read-only; every way of asking for anything else raises :class:`UndeclaredReadError`.
 
-    A declared part that is absent (a canonical rule dropped it) reads as any absent key does: it is part of the key
+    A declared part that is absent (a void rule dropped it) reads as any absent key does: it is part of the key
     that it is not there.
 
     Args:

@@ -1,6 +1,6 @@
 """Content keys: what a stage's result depends on, as 16 hex characters.
 
-key = sha256 of {stage, the resolved config that the stage reads (canonical drops applied, incidental keys
+key = sha256 of {stage, the resolved config that the stage reads (what void rules drop and incidental keys
 left out), its seed where it is seeded, the version of its code, the keys of the stages that it needs}. Values
 are hashed with their
 types: 1, 1.0, true and "1" are four different values.
@@ -13,8 +13,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-from experiments.errors import LavitError
 
 KEY_LENGTH = 16
 
@@ -97,51 +95,9 @@ def incidental_keys(config: Mapping[str, Any]) -> list[str]:
     return [str(key) for key in config.get("incidental") or []]
 
 
-def apply_canonical(config: Mapping[str, Any], rules: Any) -> tuple[dict[str, Any], list[str], dict[str, list[str]]]:
-    """Drop or set what means nothing in this configuration, so that void twins are one run.
-
-    Rules are applied in order, each to what the ones before it have left.
-
-    Args:
-        config: the resolved config.
-        rules: list of {when: {dotted key: value or list of values}, why: text} with any of drop: [dotted key];
-            set: {dotted key: value}; and stages: [stage], which confines `drop` to what these stages read.
-
-    Returns:
-        The config without what was dropped, the dropped keys, and the keys that single stages do not read.
-    """
-    out, dropped = dict(config), []
-    unread: dict[str, list[str]] = {}
-    for index, rule in enumerate(rules or []):
-        if not isinstance(rule, Mapping) or not isinstance(rule.get("when"), Mapping) or not rule.get("why"):
-            raise LavitError(
-                f"canonical[{index}] in the config is not a rule: {rule!r}",
-                "write {when: {KEY: VALUE}, drop: [KEY], why: TEXT}",
-            )
-        if not all(_matches(out, key, value) for key, value in rule["when"].items()):
-            continue
-        for key, value in (rule.get("set") or {}).items():
-            out = with_value(out, key, value)
-        gone = list(rule.get("drop") or [])
-        for stage in rule.get("stages") or []:
-            unread.setdefault(stage, []).extend(gone)
-        if not rule.get("stages"):
-            out = without(out, gone)
-            dropped.extend(gone)
-    return out, dropped, unread
-
-
 def with_value(config: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy of nested config with another value at a dotted key that it has; where it has none, an equal copy."""
     head, _, tail = key.partition(".")
     if head not in config or (tail and not isinstance(config[head], Mapping)):
         return dict(config)
     return {**config, head: with_value(config[head], tail, value) if tail else value}
-
-
-def _matches(config: Mapping[str, Any], key: str, value: Any) -> bool:
-    try:
-        node = select(config, key)
-    except KeyError:
-        return False
-    return node in value if isinstance(value, list) else bool(node == value)

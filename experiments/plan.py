@@ -16,6 +16,7 @@ from experiments.design import Arm, Design
 from experiments.match import Branch, MatchedArm
 from experiments.pace import makespan
 from experiments.power import Detectable
+from experiments.rules import Rule
 from experiments.stage_price import StagePrice, stage_price
 from experiments.study import Study
 
@@ -34,7 +35,7 @@ class StageJob:
     stage: str
     key: str  # 16 hex characters
     run: str  # dotted path of the function that does the work
-    config: dict[str, Any]  # only the subtrees that the stage reads, resolved, canonical drops applied
+    config: dict[str, Any]  # only the subtrees that the stage reads, resolved, void rules applied
     seed: int  # 0 where the stage is not seeded
     needs: dict[str, str]  # stage -> key of what must be finished first
     code: str  # code version: hash of the syntax trees that the stage imports
@@ -89,7 +90,7 @@ class Run:
     seed: int
     levels: dict[str, str]
     overrides: list[str]  # `lavit train` with these repeats this run alone
-    config: dict[str, Any]  # the whole resolved config, canonical drops applied
+    config: dict[str, Any]  # the whole resolved config, void rules applied
     stage_keys: dict[str, str]  # stage -> key, in topological order
     records_stage: str | None = None  # the stage that leaves its records and metrics; None where it stops before one
     closed_stage: str | None = None  # the stage that it stops at, where a closing stage leaves its records
@@ -125,6 +126,25 @@ class StageSummary:
         return self.instead_of - self.jobs
 
 
+@dataclass(frozen=True)
+class Limit:
+    """A rule that limits what the results of some arms say."""
+
+    rule: str  # its id
+    why: str
+    arms: tuple[str, ...]
+
+    def describe(self, arms: int) -> str:
+        """`V15, llm=frozen: why`, with at most three arms by name.
+
+        Args:
+            arms: how many the study has.
+        """
+        listed = "; ".join(self.arms[:3]) + (f"; and {len(self.arms) - 3} more" if len(self.arms) > 3 else "")
+        who = "every arm" if len(self.arms) == arms and arms > 1 else listed
+        return f"rule {self.rule}, {who}: {self.why}"
+
+
 @dataclass
 class Plan:
     """Everything that is known before the first job starts."""
@@ -147,6 +167,8 @@ class Plan:
     planned_only: str = ""  # why this scale can be planned but not run yet; "" where it can be run
     search: Search | None = None  # of a search: its arms and what was tried in them
     tuned: dict[str, str] = field(default_factory=dict)  # arm -> values that a search found for it, in words
+    rules: tuple[Rule, ...] = ()  # those of the config folder that concern the stages of this plan
+    limits: list[Limit] = field(default_factory=list)  # what the reader of these arms' results has to know
     remarks: list[str] = field(default_factory=list)  # what the reader should know: what is not counted, and why
 
     @property
@@ -183,8 +205,9 @@ class Plan:
         return waves
 
     def stage_summaries(self) -> list[StageSummary]:
-        """One line a stage, in topological order."""
-        return [self._summarise(stage) for stage in self.stages]
+        """One line a stage that any run has, in topological order."""
+        present = {job.stage for job in self.jobs.values()}
+        return [self._summarise(stage) for stage in self.stages if stage in present]
 
     def seconds(self, left: bool = False) -> float | None:
         """Seconds of all jobs on one core (of those that are not done, with `left`); None where none is
@@ -215,19 +238,25 @@ class Plan:
             "void": [
                 {"when": {axis: list(covered) for axis, covered in void.when.items()}, "why": void.why}
                 for void in study.voids
-                if not void.nested
+                if void.general and not void.nested
             ],
             "voids": [
                 {"arm": dict(levels), "why": removed.void.why}
                 for removed in self.design.removed
                 for levels in removed.arms
             ],
-            "conditional_on": [*self.conditional_on(), *(f"{arm}: {text}" for arm, text in self.tuned.items())],
+            "conditional_on": [
+                *self.conditional_on(),
+                *(f"{arm}: {text}" for arm, text in self.tuned.items()),
+                *(f"limited by {limit.describe(len(self.design.arms))}" for limit in self.limits),
+            ],
         }
         if nested := {axis.name: axis.only_if for axis in study.axes.values() if axis.only_if}:
             document["only_if"] = {name: {a: list(v) for a, v in levels.items()} for name, levels in nested.items()}
         if also := {arm.name: list(arm.also) for arm in self.design.arms if arm.also}:
             document["also"] = also
+        if self.limits:
+            document["limited"] = [asdict(limit) for limit in self.limits]
         if study.match is not None:
             document["match"] = {"by": study.match.by, "to": study.match.to, "how": study.match.how}
         if self.branches:
@@ -280,7 +309,10 @@ class Plan:
                 }
                 for a in self.design.arms
             ],
-            "voids": [{"when": r.void.when, "why": r.void.why, "removed": len(r.arms)} for r in self.design.removed],
+            "voids": [
+                {"when": r.void.when, "why": r.void.why, "removed": len(r.arms), "kind": r.void.label}
+                for r in self.design.removed
+            ],
             "runs": [
                 {"arm": run.arm, "seed": run.seed, "stage_keys": run.stage_keys, "command": run.command}
                 for run in self.runs

@@ -19,7 +19,7 @@ from experiments.dataset_files import DatasetFiles
 from experiments.design import Arm, Design, expand
 from experiments.designs.estimable import estimable
 from experiments.errors import LavitError, did_you_mean
-from experiments.key import apply_canonical, digest, incidental_keys, nest, select, stage_key, without
+from experiments.key import digest, incidental_keys, nest, select, stage_key, without
 from experiments.match import branch_arms, check_reference, match_arms, matched_arms
 from experiments.offers import alternatives
 from experiments.pace import Pace
@@ -27,6 +27,8 @@ from experiments.pilot import read_pilot
 from experiments.plan import Plan, Run, StageJob
 from experiments.power import detectable_effects
 from experiments.released import RELEASED, released_files
+from experiments.ruled import Struck, limits
+from experiments.rules import Rule, apply_rules, judge, read_rules, refusal, within_reach
 from experiments.search import plan_search
 from experiments.stages import StageSpec, read_all_stages, read_stages, stage_names
 from experiments.study import Study, read_study
@@ -39,9 +41,11 @@ from experiments.twins import find_twins, refuse_twins, void_twins
 class _ArmConfig:
     """One arm at one seed (or at every seed, where no value depends on it), ready to be keyed."""
 
-    config: dict[str, Any]  # resolved, canonical drops applied
+    raw: dict[str, Any]  # resolved
+    config: dict[str, Any]  # what the void rules have left of it
     scale: str
-    unread: dict[str, list[str]] = field(default_factory=dict)  # stage -> keys that a canonical rule takes from it
+    unread: dict[str, list[str]] = field(default_factory=dict)  # stage -> keys that a void rule takes from it alone
+    fired: list[Rule] = field(default_factory=list)  # the void rules that matched
     subtrees: dict[str, Any] = field(default_factory=dict)  # read key -> subtree
     digests: dict[str, str] = field(default_factory=dict)  # read key -> digest
     targets: dict[str, list[str]] = field(default_factory=dict)  # read key -> `_target_`s in it
@@ -60,6 +64,7 @@ class Planner:
         probe: bool = False,
     ):
         self.composer = Composer(config_dir)
+        self.rules = read_rules(self.composer.config_dir)
         self.runs_dir = runs_dir
         self.is_done = is_done
         self.count = count
@@ -76,6 +81,7 @@ class Planner:
         if study.tune is not None:
             return plan_search(self, study, rest, _without_hydra(overrides))
         plan = self.price(study, rest, count=True)
+        study = plan.study
         plan.overrides = _without_hydra(overrides)
         if plan.records_stage is not None and study.headline is None:
             raise LavitError(
@@ -99,7 +105,8 @@ class Planner:
             count: whether to count parameters too (always, where budgets are matched).
         """
         match = study.match
-        plan = self._without_twins(study, expand(study), rest, count or (match is not None and match.needs_prices))
+        plan = self.settle(study, rest, count=count or (match is not None and match.needs_prices))
+        study = plan.study
         if match is None:
             return plan
         if match.branches:
@@ -132,27 +139,57 @@ class Planner:
         study = Study("train", "One run, without a study.", "arms", {}, (), (seed,), None, {}, until=until)
         rest = [text for text in rest if parse_overrides([text])[0].key_or_group != "seed"]
         plan = self._assemble(study, Design((Arm("default", "default", {}, ()),), ()), rest)
+        if (rule := next(iter(judge(plan.runs[0].config, plan.rules, "illegal")), None)) is not None:
+            raise refusal(rule, plan.runs[0].config)
         plan.overrides = _without_hydra(overrides)
         return plan
 
-    def _without_twins(self, study: Study, design: Design, rest: Sequence[str], count: bool = True) -> Plan:
-        """Assemble a design in which no two arms are the same run; see `experiments.twins`."""
-        plan = self._assemble(study, design, rest, count)
-        twins = find_twins(plan)
-        if not twins:
-            return plan
-        if study.until is not None:
-            whole = self._assemble(replace(study, until=None, seeds=study.seeds[:1]), design, rest, count=False)
-            refuse_twins(study, find_twins(whole))
-            return self._assemble(study, void_twins(study, design, twins), rest, count)
-        refuse_twins(study, twins)
-        return plan
+    def settle(
+        self, study: Study, rest: Sequence[str], make: Callable[[Study], Design] = expand, count: bool = True
+    ) -> Plan:
+        """Assemble a design in which no arm is illegal and no two are the same run.
+
+        What a rule takes out becomes a void of the plan's study, and the design is made again without it, as often as
+        it holds anything new (`experiments.ruled`); twins that no rule explains are `experiments.twins`' business.
+
+        Args:
+            study: a checked study.
+            rest: the overrides that hold in every arm.
+            make: makes the design.
+            count: whether to price it.
+        """
+        struck, declared = Struck(study), study.voids
+        while True:
+            study = replace(study, voids=(*declared, *struck.voids()))
+            design = make(study)
+            plan, configs = self._graph(study, design, rest)
+            if struck.illegal(plan, configs, plan.rules):
+                continue
+            twins = find_twins(plan)
+            if not twins:
+                break
+            if study.until is None:
+                refuse_twins(study, struck.merged(twins, plan.arms, configs))
+                continue
+            whole, configs = self._graph(replace(study, until=None, seeds=study.seeds[:1]), design, rest)
+            same = find_twins(whole)
+            refuse_twins(study, struck.merged(same, plan.arms, configs))
+            if not same:
+                plan, configs = self._graph(study, void_twins(study, design, twins), rest)
+                break
+        return self._priced(plan, configs, count)
 
     def _assemble(self, study: Study, design: Design, rest: Sequence[str], count: bool = True) -> Plan:
+        """Assemble a design as it is."""
+        return self._priced(*self._graph(study, design, rest), count)
+
+    def _graph(self, study: Study, design: Design, rest: Sequence[str]) -> tuple[Plan, dict[str, _ArmConfig]]:
+        """The runs of a design and their jobs, and each arm's config at the first seed."""
         tuning = self._tuning(study, rest)
         design = design if tuning is None else tuning.apply(study, design)
         plan = Plan(study, design, [], {}, [], list(rest), Path("runs"))
         specs: dict[str, StageSpec] = {}
+        configs: dict[str, _ArmConfig] = {}
         for arm in design.arms:
             overrides = [*study.also, *rest, *arm.overrides]
             for seed in study.seeds:
@@ -161,8 +198,10 @@ class Planner:
                 except LavitError as error:
                     where = f"{study.file}: in the arm '{arm.name}': " if study.file else ""
                     raise LavitError(where + error.message, error.hint) from error
+                configs.setdefault(arm.name, found)
                 if not specs:
                     specs = read_stages(found.config.get("stages"), study.until)
+                    plan.rules = self._concerning(found.config, specs)
                     plan.stages = list(specs)
                     plan.runs_dir = Path(self.runs_dir or str(found.config.get("runs", "runs")))
                     scale = found.config.get("scale")
@@ -181,6 +220,18 @@ class Planner:
             plan.remarks.extend(tuning.remarks)
         if plan.planned_only:
             plan.remarks.append(f"planned only: {plan.planned_only}")
+        return plan, configs
+
+    def _concerning(self, config: Mapping[str, Any], specs: Mapping[str, StageSpec]) -> tuple[Rule, ...]:
+        """The rules that look at what these stages read."""
+        every = read_all_stages(config.get("stages"))
+        read = {key for spec in specs.values() for key in spec.reads}
+        return within_reach(self.rules, read, {key for spec in every.values() for key in spec.reads})
+
+    def _priced(self, plan: Plan, configs: Mapping[str, _ArmConfig], count: bool) -> Plan:
+        """The plan with its limits, prices, times and what is done."""
+        study = plan.study
+        plan.limits = limits(plan, configs, plan.rules)
         unpriced = plan.unpriced = _unpriced(plan.runs[0].config) if plan.runs else []
         if count:
             ask = self.count or (study.match is not None and study.match.needs_prices)  # what is matched must be priced
@@ -209,7 +260,9 @@ class Planner:
         if (arm, seed) not in self._prepared:
             config, each_seed = self.composer.resolved(overrides, seed)
             which = (arm, seed if each_seed else None)
-            self._prepared[which] = _prepare(config, self.composer.choices(overrides).get("scale", ""), self.files)
+            self._prepared[which] = _prepare(
+                config, self.composer.choices(overrides).get("scale", ""), self.files, self.rules
+            )
             return self._prepared[which]
         return self._prepared[arm, seed]
 
@@ -254,10 +307,10 @@ class Planner:
             job.seconds, job.seconds_from = pace.estimate(job.stage, job.config, job.ledger.get("flops"))
 
 
-def _prepare(plain: dict[str, Any], scale: str, datasets: DatasetFiles) -> _ArmConfig:
-    """Apply canonical drops, then cut out and hash every subtree that a stage reads."""
-    config, dropped, unread = apply_canonical(plain, plain.get("canonical"))
-    arm = _ArmConfig(config, scale, unread)
+def _prepare(plain: dict[str, Any], scale: str, datasets: DatasetFiles, rules: Sequence[Rule]) -> _ArmConfig:
+    """Apply void rules, then cut out and hash every subtree that a stage reads."""
+    config, dropped, unread, fired = apply_rules(plain, rules)
+    arm = _ArmConfig(plain, config, scale, unread, fired)
     incidental = incidental_keys(plain)
     keyed = without(config, incidental)
     for spec in read_all_stages(plain.get("stages")).values():

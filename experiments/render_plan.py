@@ -44,6 +44,8 @@ def render_plan(plan: Plan, workers: int | None = None) -> str:
         lines += ["", *(line for label, text in plan.search.lines() for line in _wrapped(label, text))]
     elif len(arms) > 1:
         lines += ["", *design_lines(plan)]
+    for limit in plan.limits:
+        lines += _wrapped("limited", limit.describe(len(arms)))
     for remark in plan.remarks:
         lines += _wrapped("remark", remark)
     if plan.budget is not None:
@@ -66,7 +68,7 @@ def render_head(plan: Plan) -> list[str]:
             lines += _wrapped("only if", f"{axis.name} has levels only where {axis.describe_condition()}")
     for removed in plan.design.removed:
         count = _count(len(removed.arms), "combination")
-        lines += _wrapped("void", f"{removed.void.describe()} ({count} left out): {removed.void.why}")
+        lines += _wrapped(removed.void.label, f"{removed.void.describe()} ({count} left out): {removed.void.why}")
     return lines
 
 

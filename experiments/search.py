@@ -151,9 +151,15 @@ def make_search(planner: Planner, study: Study, rest: Sequence[str], overrides: 
     if tune is None:
         raise LavitError(f"{study.file}: tune: missing", "a search needs tune: {per_arm, space, objective, direction}")
     fixed = [text for parameter in tune.space for text in _fixed(planner, parameter)]
-    found = expand(study, tune.over)
-    pinned = tuple(replace(arm, overrides=(*arm.overrides, *fixed)) for arm in found.arms)
-    base = planner._without_twins(study, replace(found, arms=pinned), rest, count=False)
+    made: list[Design] = []
+
+    def pinned(study: Study) -> Design:
+        made.append(expand(study, tune.over))
+        arms = (replace(arm, overrides=(*arm.overrides, *fixed)) for arm in made[-1].arms)
+        return replace(made[-1], arms=tuple(arms))
+
+    base = planner.settle(study, rest, pinned, count=False)
+    study, found = base.study, made[-1]
     specs = read_all_stages(planner.composer.compose(rest).get("stages"))
     if tune.objective.stage not in base.stages:
         raise LavitError(

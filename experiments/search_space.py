@@ -22,7 +22,7 @@ Values = dict[str, Any]  # config key -> value
 _KEYS = ("low", "high", "log", "step", "points", "choices")
 _WHOLE = {"choices", "high"}  # a body with one of these replaces what stood there, any other changes a part of it
 _EXAMPLE = "write {low: 3e-4, high: 1e-2, log: true}, or {choices: [...]}"
-_FORBIDDEN = ("study", "hydra", "runs", "stages", "incidental", "unpriced", "canonical", "job")
+_FORBIDDEN = ("study", "hydra", "runs", "stages", "incidental", "unpriced", "job")
 _EDGE = 0.02  # of the range: a best value so near to its end may lie beyond it
 
 

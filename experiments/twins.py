@@ -1,6 +1,7 @@
 """Twins: arms that come out as one and the same run, which would count one result twice.
 
-In a study that goes to the end twins are a mistake and are refused. Where a study stops early, axes that only later
+Where a rule says what means nothing in them, the later one is merged into the first (`experiments.ruled`). Without a
+rule twins are a mistake and are refused. Where a study stops early, axes that only later
 stages read tell no arms apart: the later of two such arms is void there, with that reason.
 """
 
@@ -38,20 +39,12 @@ def find_twins(plan: Plan) -> list[Twins]:
 
 
 def refuse_twins(study: Study, twins: Sequence[Twins]) -> None:
-    """Raise for the first pair, with the canonical rule that makes it one where there is one."""
+    """Raise for the first pair."""
     for twin in twins:
-        rule = next(
-            (
-                str(rule["why"])
-                for rule in twin.second.config.get("canonical") or []
-                if any(axis in rule.get("drop", []) for axis in twin.differing)
-            ),
-            None,
-        )
         what = ", ".join(f"{axis}={level}" for axis, level in twin.differing.items()) or "what they override"
         raise LavitError(
             f"{study.file}: the arms '{twin.first.arm}' and '{twin.second.arm}' are one and the same run: "
-            f"{what} changes nothing there{f' ({rule})' if rule else ''}",
+            f"{what} changes nothing there",
             "take one of them out, or add a void rule for the combination, with its why",
         )
 

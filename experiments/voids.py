@@ -9,6 +9,7 @@ from typing import Any
 from experiments.axes import Axis
 from experiments.errors import Complaint, did_you_mean
 
+CellKey = frozenset[tuple[str, str]]
 _EXAMPLE = "write - when: {AXIS: LEVEL}, and below it why: in words"
 
 
@@ -21,15 +22,26 @@ class Void:
     why: str
     given: dict[str, tuple[str, ...]] = field(default_factory=dict)  # where the axes of `when` take levels at all
     nested: bool = False  # not a rule of the study file: the condition (`only_if`) of an axis, read as one
+    cells: frozenset[CellKey] | None = None  # not a rule of the study file: the very cells that a rule of the config
+    # folder takes out, of which `when` is the description
+    label: str = "void"  # what the plan calls it: void, merged (into another arm: they are one run) or illegal
+    general: bool = True  # whether `when` covers no more than what it takes out
 
     def matches(self, levels: Mapping[str, str]) -> bool:
         """Whether an arm with these levels (axis -> level) is void by this rule."""
+        if self.cells is not None:
+            return cell_key(levels) in self.cells
         conditions = (self.when, self.given) if self.given else (self.when,)
         return all(levels.get(axis) in covered for condition in conditions for axis, covered in condition.items())
 
     def describe(self) -> str:
         """`regime=adapter & target=continuous`, several levels of one axis joined by `|`."""
         return " & ".join(f"{axis}={'|'.join(covered)}" for axis, covered in self.when.items())
+
+
+def cell_key(cell: Mapping[str, str]) -> CellKey:
+    """A cell (a level of every axis) as a key, whatever the order of its axes."""
+    return frozenset(cell.items())
 
 
 def find_void(voids: tuple[Void, ...], levels: Mapping[str, str]) -> Void | None:

@@ -13,7 +13,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.declared import DeclaredConfig
-from experiments.key import apply_canonical, nest, select
+from experiments.key import nest, select
+from experiments.rules import apply_rules, read_rules
 from experiments.stages import StageSpec, read_all_stages
 from lavit.stages.context import StageContext
 
@@ -49,13 +50,13 @@ def specs() -> dict[str, StageSpec]:
 
 
 def read(config: DictConfig, stage: str) -> dict[str, Any]:
-    """What a stage is given of a config: canonical rules applied, as the planner does."""
+    """What a stage is given of a config: void rules applied, as the planner does."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    canonical, _, unread = apply_canonical(plain, plain.get("canonical"))
+    ruled = apply_rules(plain, read_rules(CONF))
     found = {}
     for key in specs()[stage].reads:
-        if key.split(".")[0] in canonical and key not in unread.get(stage, ()):
-            found[key] = select(canonical, key)
+        if key.split(".")[0] in ruled.config and key not in ruled.unread.get(stage, ()):
+            found[key] = select(ruled.config, key)
     return nest(found)
 
 

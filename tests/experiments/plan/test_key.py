@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.errors import LavitError
-from experiments.key import apply_canonical, canonical_text, digest, nest, select, stage_key, without
+from experiments.key import canonical_text, digest, nest, select, stage_key, without
+from experiments.rules import Rule, apply_rules
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6))
 TREES = st.recursive(
@@ -85,31 +85,6 @@ def test_select_and_nest_are_inverse() -> None:
         select(config, "data.none")
 
 
-def test_canonical_rules_drop_what_means_nothing() -> None:
-    rules = [{"when": {"regime.name": ["adapter", "joint"], "on": True}, "drop": ["target", "train.share"], "why": "w"}]
-    config = {"regime": {"name": "adapter"}, "on": True, "target": 1, "train": {"share": 2, "steps": 3}}
-    assert apply_canonical(config, rules) == (
-        {"regime": {"name": "adapter"}, "on": True, "train": {"steps": 3}},
-        ["target", "train.share"],
-        {},
-    )
-    assert apply_canonical({**config, "on": False}, rules)[1] == []
-    assert apply_canonical({"target": 1}, rules)[1] == []
-    sets = {
-        "when": {"on": True},
-        "set": {"train.share": 9, "no.such": 1},
-        "drop": ["target"],
-        "stages": ["first"],
-        "why": "w",
-    }
-    follows = {"when": {"train.share": 9}, "drop": ["regime"], "why": "w"}
-    out, dropped, unread = apply_canonical(config, [sets, follows])
-    assert (out, dropped) == ({"on": True, "target": 1, "train": {"share": 9, "steps": 3}}, ["regime"])
-    assert unread == {"first": ["target"]}, "only that stage does not read it"
-    with pytest.raises(LavitError, match=r"canonical\[0\]"):
-        apply_canonical(config, [{"when": {"a": 1}, "drop": ["b"]}])
-
-
 GROUPS = ("regime", "target", "tokens", "llm")
 CONFIGS = st.fixed_dictionaries({name: st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=3) for name in GROUPS})
 
@@ -120,12 +95,13 @@ def test_a_void_configuration_and_its_twin_hash_alike(config: dict[str, Any], da
     """Whatever a rule drops may take any value; what it does not drop, and all of it where it does not hold, counts."""
     when, drop, whole = *data.draw(st.permutations(GROUPS))[:2], data.draw(st.booleans())
     config = {**config, when: {**config[when], "name": "void"}, drop: {**config[drop], "x": 0}}
-    rules = [{"when": {f"{when}.name": "void"}, "drop": [drop if whole else f"{drop}.x"], "why": "means nothing"}]
+    gone = drop if whole else f"{drop}.x"
+    rules = [Rule("r", {f"{when}.name": "void"}, "void", "means nothing", drop=(gone,))]
     value = data.draw(SCALARS.filter(lambda value: canonical_text(value) != canonical_text(0)))
     twin = {**config, drop: {**config[drop], "x": value}}
 
     def keyed(config: dict[str, Any]) -> str:
-        return digest(apply_canonical(config, rules)[0])
+        return digest(apply_rules(config, rules).config)
 
     assert keyed(config) == keyed(twin)
     other = next(name for name in GROUPS if name not in (when, drop))

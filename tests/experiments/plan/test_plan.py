@@ -202,13 +202,11 @@ def test_records_need_a_headline(plan: Plans) -> None:
 
 def test_arms_that_are_one_run_are_refused(plan: Plans) -> None:
     with pytest.raises(LavitError) as caught:
-        plan("study=lavit_paper", "~study.void")
+        plan("study=quickstart", "study.axes.jobs={key: train.workers, levels: [0, 1]}")
     message = str(caught.value)
     assert "one and the same run" in message
-    assert "an adapter has no visual loss" in message
+    assert "changes nothing there" in message
     assert "void rule" in message
-    with pytest.raises(LavitError, match="changes nothing there"):
-        plan("study=quickstart", "study.axes.jobs={key: train.workers, levels: [0, 1]}")
 
 
 def test_runs_dir_comes_from_the_config(plan: Plans, tmp_path: Path) -> None:
@@ -268,7 +266,6 @@ def test_an_arm_that_does_not_compose_is_named(plan: Plans) -> None:
         ("+stages.cooldown.closes=tokenizer", "stages.evaluate.needs names 'cooldown', which closes 'tokenizer'"),
         ("+stages.evaluate.closes=tokenizer", "closed by 'evaluate' already"),
         ("study.until=inspect", "there is no stage 'inspect'"),
-        ("canonical=[{when: 3}]", "canonical[0]"),
     ],
 )
 def test_stages_that_are_declared_wrongly_are_refused(override: str, words: str, plan: Plans) -> None:
