@@ -224,65 +224,9 @@ class Plan:
 
     def study_document(self) -> dict[str, Any]:
         """The study.yaml that is written beside the records for the report."""
-        study = self.study
-        document: dict[str, Any] = {
-            "name": study.name,
-            "question": study.question,
-            "design": study.design,
-            "axes": {axis.name: list(axis.levels) for axis in study.axes.values()},
-            "arms": {arm.name: dict(arm.levels) for arm in self.design.arms},
-            "default": self.design.arms[0].name,
-            "headline": study.headline,
-            "family": list(study.family) if study.family is not None else None,
-            "seeds": list(study.seeds),
-            "void": [
-                {"when": {axis: list(covered) for axis, covered in void.when.items()}, "why": void.why}
-                for void in study.voids
-                if void.general and not void.nested
-            ],
-            "voids": [
-                {"arm": dict(levels), "why": removed.void.why}
-                for removed in self.design.removed
-                for levels in removed.arms
-            ],
-            "conditional_on": [
-                *self.conditional_on(),
-                *(f"{arm}: {text}" for arm, text in self.tuned.items()),
-                *(f"limited by {limit.describe(len(self.design.arms))}" for limit in self.limits),
-            ],
-        }
-        if nested := {axis.name: axis.only_if for axis in study.axes.values() if axis.only_if}:
-            document["only_if"] = {name: {a: list(v) for a, v in levels.items()} for name, levels in nested.items()}
-        if also := {arm.name: list(arm.also) for arm in self.design.arms if arm.also}:
-            document["also"] = also
-        if self.limits:
-            document["limited"] = [asdict(limit) for limit in self.limits]
-        if study.match is not None:
-            document["match"] = {"by": study.match.by, "to": study.match.to, "how": study.match.how}
-        if self.branches:
-            document["match"]["branches"] = [asdict(branch) for branch in self.branches]
-        if self.matched:
-            document["match"] |= {
-                "arms": {m.arm: {"steps": m.steps, "planned": m.total, "residual": m.residual} for m in self.matched},
-            }
-        if study.margin is not None:
-            document["margin"] = study.margin
-        if study.until is not None:
-            document["until"] = study.until
-        if study.hypothesis is not None:
-            document["hypothesis"] = study.hypothesis
-        if study.interactions:
-            document["interactions"] = [list(pair) for pair in study.interactions]
-        if self.design.method:
-            document["method"] = self.design.method
-        if self.design.model:
-            document["model"] = list(self.design.model)
-        if self.design.steps:
-            document["steps"] = [list(step) for step in self.design.steps]
-        notes = {arm.name: arm.note for arm in self.design.arms if arm.note}
-        if notes:
-            document["notes"] = notes
-        return document
+        from experiments.study_document import study_document
+
+        return study_document(self)
 
     def conditional_on(self) -> list[str]:
         """What every arm and seed shares, so that no conclusion reaches beyond it: one line each."""

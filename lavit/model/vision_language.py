@@ -244,7 +244,7 @@ def check_image(part: Part) -> np.ndarray:
 
 def load(folders: dict[str, Path]) -> Arm:
     """A trained arm from the folders of its stages: vision, language, tokenizer, pixels and cooldown."""
-    from lavit.stages.arm import build_arm
+    from lavit.stages.arm_model import build_arm
 
     folder = folders["cooldown"]
     config = OmegaConf.create(json.loads((folder / "config.json").read_text()))

@@ -30,7 +30,8 @@ from lavit.pricing.trial import (
     text_of,
 )
 from lavit.sequences import SequenceBuilder, VisualStore
-from lavit.stages.arm import ArmModule, assemble_arm
+from lavit.stages.arm import ArmModule
+from lavit.stages.arm_model import assemble_arm
 from lavit.stages.language import LanguageModule
 from lavit.stages.training import StageModule
 from lavit.tokenizer.base import VisualTokenizer

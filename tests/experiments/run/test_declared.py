@@ -19,6 +19,7 @@ MAY_READ_ENVIRONMENT: dict[str, str] = {
     "evals/harness/offline.py": "keeps other libraries from the network",
     "evals/metrics/java.py": "where Java is; without it a metric is absent, and said to be, never another number",
     "evals/metrics/spice.py": "where SPICE's models are; the same",
+    "lavit/released_files.py": "where hashes of large files are remembered",
 }
 CONTENT = {"data": {"name": "world", "size": 3}, "tokenizer": {"quantizer": {"size": 8}}}
 
