@@ -62,6 +62,9 @@ def test_the_stage_writes_what_others_read(tmp_path, monkeypatch) -> None:
                     {**common, "benchmark": "vqa", "question_id": question.id, "prediction": said or question.answer},
                 ]
                 file.writelines(json.dumps(line) + "\n" for line in lines)
+                if said:  # the trunk went on after the cool-down had branched off
+                    file.writelines(json.dumps({**line, "step": 9, "flops": 30.0}) + "\n" for line in lines)
+    (tmp_path / "cooldown" / "config.json").write_text(json.dumps({"begins_at": 4}))
     context = StageContext(
         stage="evaluate",
         config=compose("smoke"),
@@ -91,6 +94,7 @@ def test_the_stage_writes_what_others_read(tmp_path, monkeypatch) -> None:
     assert told[-1][0] == told[-1][1]
     curve = [json.loads(line) for line in (out / "curve.jsonl").read_text().splitlines()]
     at = {(point["step"], point["flops"], point["name"]): point["value"] for point in curve}
+    assert {point["step"] for point in curve} == {4, 6}, "what a trunk did after its end branched off is no part of it"
     assert at[4, 10.0, "val/caption/CIDEr"] == at[4, 10.0, "val/vqa/accuracy"] == 0
     assert at[6, 15.0, "val/caption/CIDEr"] > 3 and at[6, 15.0, "val/vqa/accuracy"] == 1
 

@@ -167,7 +167,7 @@ def axes_of_groups(draw: Any) -> dict[str, list[str]]:
     return {name: list(draw(st.permutations(GROUPS[name])))[: draw(st.integers(2, 3))] for name in names}
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(axes_of_groups(), st.sampled_from(["full", "one_at_a_time"]))
 def test_any_study_is_planned_or_refused_by_a_rule(planner: Planner, axes: dict[str, list[str]], design: str) -> None:
     """Planned arms are all distinct, and what is not planned has its reason."""

@@ -42,7 +42,7 @@ def test_the_price_is_what_the_stage_measures(kind: str, also: list[str], stages
 
 @pytest.mark.parametrize(
     ("kind", "visual_input", "target"),
-    [("vqgan", "continuous", "discrete"), ("seed", "discrete", "continuous")],
+    [("vqgan", "continuous", "discrete"), pytest.param("seed", "discrete", "continuous", marks=pytest.mark.slow)],
 )
 def test_arms_on_top_are_priced_and_draw(kind: str, visual_input: str, target: str, stages: Stages) -> None:
     config = whole(tokenizer=kind, visual_input=visual_input, target=target)

@@ -41,9 +41,11 @@ def trial(*also: str, stage: str = "pretrain", **groups: str) -> ArmModule:
     ("groups", "stage"),
     [
         ({"llm": "lora"}, "pretrain"),
-        ({"llm": "lora", "regime": "align_sft", "visual_input": "discrete"}, "tune"),
+        pytest.param(
+            {"llm": "lora", "regime": "align_sft", "visual_input": "discrete"}, "tune", marks=pytest.mark.slow
+        ),
         ({"llm": "new_rows"}, "pretrain"),
-        ({"llm": "new_rows", "regime": "omni", "target": "continuous"}, "cooldown"),
+        pytest.param({"llm": "new_rows", "regime": "omni", "target": "continuous"}, "cooldown", marks=pytest.mark.slow),
     ],
 )
 def test_the_price_of_every_level_is_what_it_measures(groups: dict[str, str], stage: str, stages: Stages) -> None:

@@ -33,11 +33,16 @@ def load() -> ModuleType:
 SCRIPT = load()
 ARMS = [
     {"regime": "align_sft", "llm": "lora"},
-    {"regime": "omni", "llm": "new_rows", "target": "continuous"},
-    {"regime": "joint_text", "llm": "unfrozen", "visual_input": "discrete"},
     {"regime": "adapter", "llm": "frozen"},
 ]
 REST = [
+    {"regime": "omni", "llm": "unfrozen", "target": "emu", "tokens": "fixed", "connector": "causal_former"},
+    {"regime": "unified", "llm": "frozen", "target": "cosine"},
+    {"regime": "unified", "llm": "unfrozen", "target": "feature"},
+    {"regime": "adapter", "llm": "frozen", "entry": "gated"},
+    {"regime": "omni", "llm": "lora", "entry": "hybrid"},
+]
+REST += [
     {"regime": regime, "llm": llm, "visual_input": visual, "target": target}
     for regime, llm, visual, target in itertools.product(
         *([p.stem for p in sorted((CONF / g).glob("*.yaml"))] for g in ("regime", "llm", "visual_input")),

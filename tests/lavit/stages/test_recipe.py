@@ -61,9 +61,9 @@ def test_a_slip_in_a_recipe_is_named(key: str, value: object) -> None:
 @pytest.mark.parametrize(
     "groups",
     [
-        {"regime": "omni"},
+        pytest.param({"regime": "omni"}, marks=pytest.mark.slow),
         {"regime": "joint_text", "visual_input": "discrete", "target": "continuous"},
-        {"regime": "align_sft", "llm": "frozen"},
+        pytest.param({"regime": "align_sft", "llm": "frozen"}, marks=pytest.mark.slow),
     ],
     ids=lambda groups: groups["regime"],
 )

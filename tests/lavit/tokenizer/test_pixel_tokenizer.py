@@ -47,6 +47,7 @@ def test_official_sizes_on_the_meta_device() -> None:
         assert PatchDiscriminator()(torch.empty(2, 3, 256, 256)).shape == (2, 1, 30, 30)
 
 
+@pytest.mark.slow
 def test_it_learns_a_few_images(tiny_images: torch.Tensor) -> None:
     tokenizer = small(init="kmeans")
     pixels = scale_pixels(tiny_images)
