@@ -60,8 +60,11 @@ def curve(frame: Frame, name: str) -> pd.DataFrame:
 def _curve(frame: Frame, name: str) -> pd.DataFrame:
     rows = frame.curves[frame.curves["name"] == name].dropna(subset=["value"])
     parts: list[pd.DataFrame] = []
+    own = own_stages(frame)
     for _, run in rows.groupby(["arm", "seed"], sort=False):
         stages = list(dict.fromkeys(run["stage"]))
+        # What training noted of a score on its way, the evaluator has scored again: one and the same curve.
+        stages = [stage for stage in stages if stage not in own] or stages
         flops_before, step_before = 0.0, 0.0
         for stage in stages:
             part = run[run["stage"] == stage].sort_values("step", kind="stable").copy()

@@ -12,6 +12,7 @@ import yaml
 from synthetic_study import write_study
 
 from experiments.errors import LavitError
+from reports.budget import at_equal_flops
 from reports.frame import load
 from reports.report import build
 from reports.results import analyse
@@ -140,3 +141,11 @@ def _report(folder: Path, study: dict[str, object]) -> dict:
     else:
         build(folder)
     return json.loads((folder / "report.json").read_text())
+
+
+def test_a_score_that_training_noted_too_is_one_curve(folder: Path) -> None:
+    path = folder / "curves.parquet"
+    curves = pd.read_parquet(path)
+    plain = at_equal_flops(load(folder), "val/caption/CIDEr")
+    pd.concat([curves, curves.assign(stage="evaluate")]).to_parquet(path)
+    assert at_equal_flops(load(folder), "val/caption/CIDEr") == plain
