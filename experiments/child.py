@@ -10,8 +10,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+PROGRESS = "answered "  # begins the lines on standard error that say how many questions have been answered
+POLL_S = 0.5
+MOST_TOLD = 1 << 20  # bytes of standard error that are read
 
 
 class Child:
@@ -45,19 +51,28 @@ class Child:
         except OSError as error:
             self.process, self.trouble = None, f"not priced: {self.module}: {error}"
 
-    def answers(self) -> tuple[list[Any], str]:
-        """What it answered, and a sentence where it did not."""
+    def answers(self, heard: Callable[[int, int], None] | None = None) -> tuple[list[Any], str]:
+        """What it answered, and a sentence where it did not.
+
+        Args:
+            heard: told now and then how many questions of how many have been answered, where the child says so.
+        """
         if self.process is None:
             return [], self.trouble
-        try:
-            code = self.process.wait(self.timeout_s)
-        except subprocess.TimeoutExpired as error:
-            self.stop()
-            return [], f"not priced: {self.module}: {error}"
-        for file in (self.said, self.told):
-            file.seek(0)
+        until = time.monotonic() + self.timeout_s
+        while True:
+            try:
+                code = self.process.wait(POLL_S)
+                break
+            except subprocess.TimeoutExpired:
+                if heard is not None:
+                    heard(self.answered(), len(self.questions))
+            if time.monotonic() > until:
+                self.stop()
+                return [], f"not priced: {self.module} had not answered after {self.timeout_s:,.0f} seconds"
+        self.said.seek(0)
         if code != 0:
-            last = (self.told.read().strip().splitlines() or ["no message"])[-1]
+            last = ([line for line in self._lines() if not line.startswith(PROGRESS)] or ["no message"])[-1]
             return [], f"not priced: {self.module} ended with {code}: {last}"
         try:
             answers = json.load(self.said)
@@ -66,6 +81,16 @@ class Child:
         if not isinstance(answers, list) or len(answers) != len(self.questions):
             return [], f"not priced: {self.module} did not answer every question"
         return answers, ""
+
+    def answered(self) -> int:
+        """How many questions it says that it has answered."""
+        told = [line for line in self._lines() if line.startswith(PROGRESS)]
+        number = told[-1].removeprefix(PROGRESS) if told else "0"
+        return int(number) if number.isdigit() else 0
+
+    def _lines(self) -> list[str]:
+        # Read at a place of its own: the child writes through the same description of the file.
+        return os.pread(self.told.fileno(), MOST_TOLD, 0).decode(errors="replace").strip().splitlines()
 
     def stop(self) -> None:
         """End it, if it has not ended."""

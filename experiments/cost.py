@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.child import Child
 from experiments.codeversion import read_module, source_root
+from experiments.eval_progress import EvalProgress
 from experiments.key import digest, without
 from experiments.pace import planned_steps
 from experiments.released import files_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 MODULE = "lavit.count"
 PRICING = "lavit/pricing"  # the package that it is made of
 TIMEOUT_S = 120  # and for each question:
-QUESTION_S = 10
+QUESTION_S = 30  # a step of 32 layers of 7B on one core takes up to 20
 
 
 def add_counts(
@@ -202,7 +203,8 @@ def _child(questions: list[dict[str, Any]], nice: int = 0) -> Child:
 def _ask(questions: list[dict[str, Any]]) -> tuple[list[Any], str]:
     child = _child(questions)
     try:
-        return child.answers()
+        with EvalProgress("pricing", "stages") as progress:
+            return child.answers(progress)
     finally:
         child.stop()
 

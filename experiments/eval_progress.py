@@ -1,23 +1,28 @@
-"""How far an evaluation is: a bar with rate and time left on a terminal, else a line now and then; on stderr."""
+"""How far an evaluation, or pricing, is: a bar with rate and time left on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from experiments.display import SUMMARY_S, clock
 
 
 class EvalProgress:
-    """Called as ``progress(batches done, batches in all, metrics so far)``; to be used as a context.
+    """Called as ``progress(done, in all, metrics so far)``; to be used as a context.
 
     The first call tells where an earlier attempt had stopped: rate and time left count what this one does.
+
+    Args:
+        title: what is under way.
+        unit: what is counted.
     """
 
-    def __init__(self, title: str):
-        self.title = title
+    def __init__(self, title: str, unit: str = "batches"):
+        self.title, self.unit = title, unit
         self._bar: Any = None
         self._task: Any = None
         self._start: tuple[float, int] | None = None
@@ -41,13 +46,13 @@ class EvalProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, done: int, total: int, metrics: dict[str, float]) -> None:
+    def __call__(self, done: int, total: int, metrics: Mapping[str, float] = MappingProxyType({})) -> None:
         """Tell how far it is."""
         now = time.monotonic()
         if self._start is None:
             self._start = (now, done)
         spent, new = now - self._start[0], done - self._start[1]
-        state = f"{done} of {total} batches"
+        state = f"{done} of {total} {self.unit}"
         if new > 0 and spent > 0:
             state += f", {new / spent:.2f} a second, {clock(spent / new * (total - done))} left"
         if self._bar is not None:

@@ -10,18 +10,21 @@ of ``{"stage", "run", "config", "inputs": {stage: its config}}`` and writes a JS
 or ``{"error"}``. With ``"probe": true`` in a question the answer is ``{"seconds_per_step"}``: real steps, timed.
 
 A stage of one's own is priced by a function ``price(config, inputs) -> mapping`` beside its ``run`` function, which
-returns any of these; without one nothing is known of it, and the answer is empty.
+returns any of these; without one nothing is known of it, and the answer is empty. Stages that take the same step are
+answered by one process, others side by side on all cores.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +49,9 @@ TRIALS = {
 }
 #: Stages that train nothing: their ledgers are empty.
 TRAIN_NOTHING = ("evals.stage.run", "evals.inspection.run")
+
+#: Begins the lines that say how many questions have been answered.
+PROGRESS = "answered "
 
 _memories: dict[str, dict[str, int]] = {}  # what two stages have in common is found out once
 _paces: dict[str, float] = {}
@@ -138,17 +144,59 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+def groups(questions: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """Numbers of the questions that one process answers best: those whose stages take the same step."""
+    found: dict[str, list[int]] = {}
+    for i, question in enumerate(questions):
+        found.setdefault(_alike(question["config"], dict(question.get("inputs", {}))), []).append(i)
+    return list(found.values())
+
+
+def processes(questions: Sequence[Mapping[str, Any]]) -> int:
+    """How many answer at a time: one where steps are timed, or where other work has the machine; else one a core."""
+    if any(question.get("probe") for question in questions) or os.nice(0) > 0:
+        return 1
+    return min(len(os.sched_getaffinity(0)), len(groups(questions)))
+
+
+def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one question, or what went wrong: the planner prints it beside the stage and goes on."""
+    try:
+        return probe(question) if question.get("probe") else count(question)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def answer_group(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
+    """The answers to questions of one group, each with its number."""
+    return [(i, answer(question)) for i, question in numbered]
+
+
 def main() -> None:
-    """Answer the questions on standard input."""
+    """Answer the questions on standard input; how many are answered goes to standard error."""
     die_with_parent()
-    answers = []
-    for question in json.load(sys.stdin):
-        plain: Any = OmegaConf.to_container(OmegaConf.create(question))
-        try:
-            answers.append(probe(plain) if plain.get("probe") else count(plain))
-        except Exception as error:  # the planner prints it beside the stage and goes on
-            answers.append({"error": f"{type(error).__name__}: {error}"})
+    questions: list[Any] = [OmegaConf.to_container(OmegaConf.create(question)) for question in json.load(sys.stdin)]
+    answers: list[Any] = [None] * len(questions)
+    parts = [[(i, questions[i]) for i in group] for group in groups(questions)]
+    done = 0
+    for part in _answered(parts, processes(questions)):
+        for i, given in part:
+            answers[i] = given
+        done += len(part)
+        print(f"{PROGRESS}{done}", file=sys.stderr, flush=True)
     json.dump(answers, sys.stdout)
+
+
+def _answered(parts: list[Any], workers: int) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    if workers <= 1:
+        yield from map(answer_group, parts)
+        return
+    importlib.import_module("lavit.pricing.memory")  # once, for all that are forked
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent) as pool:
+        futures = [pool.submit(answer_group, part) for part in sorted(parts, key=len, reverse=True)]
+        for future in as_completed(futures):
+            yield future.result()
 
 
 if __name__ == "__main__":
