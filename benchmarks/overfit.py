@@ -65,7 +65,7 @@ class Overfitting(ArmModule):
         index = np.arange(IMAGES)
         asked = self.corpus.questions("train", index, int(self.config.train.per_image))
         pairs = [(i, question) for i, questions in zip(index, asked, strict=True) for question in questions]
-        rows = [self.store.entering(i) for i, _ in pairs]
+        rows = [self.store.entering(int(i)) for i, _ in pairs]
         answers = answer_questions(self.model, self.builder, self.store, rows, [q.text for _, q in pairs])
         right = [q.answer.lower() == text for (_, q), text in zip(pairs, answers, strict=True)]
         self.accuracy, self.reached = float(np.mean(right)), step
