@@ -20,6 +20,7 @@ from experiments.ruled import facts
 from experiments.rules import Rule, apply_rules, judge, read_rules
 from experiments.study import Study
 
+UNMATCHED = "++study.match=null"  # branches need prices, which take minutes
 RULES = {rule.id: rule for rule in read_rules(config_folder())}
 #: Rule -> overrides of a combination that it is about, and overrides of a neighbour that it leaves alone.
 CASES: dict[str, tuple[list[str], list[str]]] = {
@@ -197,15 +198,26 @@ def test_any_study_is_planned_or_refused_by_a_rule(planner: Planner, axes: dict[
 def test_the_studies_of_the_families_are_planned_at_every_scale(
     name: str, arms: int, seeds: int, scale: str, planner: Planner
 ) -> None:
-    plan = planner.plan_study([f"study={name}", f"scale={scale}"])
+    plan = planner.plan_study([f"study={name}", f"scale={scale}", UNMATCHED])
     assert (len(plan.arms), len(plan.runs)) == (arms, arms * seeds)
     assert plan.study.hypothesis
     assert bool(plan.planned_only) == (scale == "7b")
     assert all(removed.void.label == "void" for removed in plan.design.removed), "the file says what it leaves out"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "arms"), [("input_vs_target", 6), ("connectors", 9), ("dynamic_length", 9)])
+@pytest.mark.parametrize("scale", ["quick", "7b"])
+def test_budgets_of_the_families_are_matched_by_branches(name: str, arms: int, scale: str, planner: Planner) -> None:
+    plan = planner.plan_study([f"study={name}", f"scale={scale}"])
+    trained = [arm.name for arm in plan.design.arms if not arm.name.endswith(tuple("0123456789"))]
+    assert len(trained) == arms
+    assert plan.branches
+    assert {branch.arm for branch in plan.branches} == {arm.name for arm in plan.design.arms} - set(trained)
+
+
 def test_the_core_grid_leaves_out_four_cells_of_eighteen(planner: Planner) -> None:
-    plan = planner.plan_study(["study=omni_vs_sft"])
+    plan = planner.plan_study(["study=omni_vs_sft", UNMATCHED])
     per_regime = [arm.levels["regime"] for arm in plan.design.arms]
     assert {regime: per_regime.count(regime) for regime in per_regime} == {"omni": 4, "joint_text": 4, "sft_only": 6}
     late = {run.stage_keys["pretrain"] for run in plan.runs if run.levels["regime"] == "joint_text"}
@@ -214,7 +226,7 @@ def test_the_core_grid_leaves_out_four_cells_of_eighteen(planner: Planner) -> No
 
 def test_budgets_follow_the_scale(planner: Planner) -> None:
     def means(scale: str) -> list[tuple[float, float]]:
-        runs = planner.plan_study(["study=dynamic_length", f"scale={scale}"]).runs
+        runs = planner.plan_study(["study=dynamic_length", f"scale={scale}", UNMATCHED]).runs
         pooled = [run.config for run in runs if run.levels["tokens"] == "pooled" and run.seed == 0]
         return [(config["tokens"]["mean"], config["tokenizer"]["keep"]["rate"]) for config in pooled]
 
