@@ -122,7 +122,7 @@ class LaVIT(nn.Module):
     def embed_codes(self, codes_G: Tensor, places_G: Tensor) -> Tensor:
         """Embeddings of codes: each one's own row, its projected vector and its place [G, W]."""
         assert self.code_in is not None and self.code_rows is not None, "this arm knows no codes"
-        return self.code_in(self.codebook_KD[codes_G]) + self.code_rows(codes_G) + self.place(places_G)
+        return self.code_in(self.codebook_KD[codes_G]) + self.place(places_G) + self.code_rows(codes_G)
 
     def embed_generated(self, codes_G: Tensor, vectors_GD: Tensor, places_G: Tensor) -> Tensor:
         """Embeddings of an image that is written, as the next step's input [G, W]."""

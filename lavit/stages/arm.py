@@ -33,7 +33,7 @@ from lavit.stages.collapse import VarianceWatch
 from lavit.stages.context import StageContext
 from lavit.stages.image_flops import ImageFlops, writing_flops
 from lavit.stages.order import DataOrder
-from lavit.stages.recipe import KINDS, Recipe
+from lavit.stages.recipe import Recipe
 from lavit.stages.strategies import whole
 from lavit.stages.training import StageModule, step_generator
 
@@ -294,15 +294,12 @@ class ArmModule(StageModule):
 
     def final_ledger(self, steps: int) -> Ledger:
         """The ledger after ``steps`` steps."""
-        seen = dict.fromkeys(KINDS, 0)
-        for step in range(self.first_step, self.first_step + steps):
-            for kind, count in self.phase.counts(self.config.train, step).items():
-                seen[kind] += count if kind != "generation" or self.writes else 0
+        seen = self.phase.seen(self.config.train, range(self.first_step, self.first_step + steps))
         positions, text, visual, flops = (self.counts.cpu() - self.trunk_counts).tolist()
         total, trainable = count_parameters(self.model)
         return Ledger(
             examples_understanding=seen["captions"] + seen["questions"],
-            examples_generation=seen["generation"],
+            examples_generation=seen["generation"] if self.writes else 0,
             examples_text=seen["text"],
             supervised_text_tokens=int(text),
             supervised_visual_positions=int(visual),

@@ -7,6 +7,7 @@ number of steps, whatever their recipe.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,13 @@ class Phase:
         ratio = float(train["vision"]["ratio"]) if begun else 0.0
         shown = {kind: round(asked[kind] * ratio) for kind in IMAGES}
         return {**shown, "text": asked["text"] + sum(asked[kind] - shown[kind] for kind in IMAGES)}
+
+    def seen(self, train: Mapping[str, Any], span: range) -> dict[str, int]:
+        """Sequences of each kind in all batches of some global steps: batches change once, where images enter."""
+        enter = min(max(math.ceil(float(train["vision"]["start"]) * int(train["steps"])), span.start), span.stop)
+        parts = [part for part in (range(span.start, enter), range(enter, span.stop)) if part]
+        counts = [(len(part), self.counts(train, part.start)) for part in parts]
+        return {kind: sum(steps * count[kind] for steps, count in counts) for kind in KINDS}
 
 
 @dataclass(frozen=True)
