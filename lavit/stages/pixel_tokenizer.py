@@ -1,8 +1,9 @@
 """The tokenizer stage over pixels (VQGAN): reconstruct the image, and, if asked to, fool a discriminator.
 
-Loss = |x - x'| + perceptual * |f(x) - f(x')|^2 + codebook + beta * commitment + weight * lambda * adversarial. LPIPS is
-replaced by features of the frozen vision encoder (``perceptual``); lambda is the adaptive weight of
-:mod:`lavit.tokenizer.pixel.adversary`, and the discriminator enters at ``adversary.start``.
+Loss = |x - x'| + squared * |x - x'|^2 + perceptual * |f(x) - f(x')|^2 + codebook + beta * commitment
++ weight * lambda * adversarial. The absolute error alone (as published) is content with the background for long where
+objects are small; LPIPS is replaced by features of the frozen vision encoder (``perceptual``); lambda is the adaptive
+weight of :mod:`lavit.tokenizer.pixel.adversary`, and the discriminator enters at ``adversary.start``.
 
 Shapes: B images, H W S pixels, N patches, M tokens, C channels of the vision features, D code dimensions.
 """
@@ -82,8 +83,11 @@ class PixelTokenizerTraining(FixedTokenizerTraining):
         vectors_BMD = tokenizer.quantizer.vectors(tokenizer.latents(batch))
         vectors_BMD, pull, metrics = self.quantise(vectors_BMD, step)
         painted_BHWC = tokenizer.raw(vectors_BMD)
-        recon = (painted_BHWC - batch).abs().mean()
+        error_BHWC = painted_BHWC - batch
+        recon = error_BHWC.abs().mean()
         metrics["absolute"] = recon.detach()
+        if settings.squared:
+            recon = recon + settings.squared * error_BHWC.square().mean()
         if settings.perceptual:
             alike = self.perceptual_loss(painted_BHWC, batch)
             metrics["perceptual"] = alike.detach()

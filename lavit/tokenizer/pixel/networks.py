@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from lavit.errors import LavitError
 
-GROUPS = 32  # of a norm, or as many as divide the channels
+GROUPS = 32  # of a norm, of as many channels as the smallest published one has:
+GROUPED = 4  # with one channel a group a norm takes out what colour a map has
 EPSILON = 1e-6
 
 
 def norm(channels: int) -> nn.GroupNorm:
     """The group norm before each convolution."""
-    groups = next(groups for groups in range(min(GROUPS, channels), 0, -1) if channels % groups == 0)
+    most = max(1, min(GROUPS, channels // GROUPED))
+    groups = next(groups for groups in range(most, 0, -1) if channels % groups == 0)
     return nn.GroupNorm(groups, channels, eps=EPSILON)
 
 
