@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+VENDORED = "_vendor"
+
 
 def _git(*arguments: str) -> str | None:
     try:
@@ -37,7 +39,11 @@ def environment() -> dict[str, Any]:
     """Python, platform, processor, cores and the version of every installed package."""
     from importlib.metadata import distributions
 
-    packages = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
+    packages: dict[str, str] = {}
+    for found in distributions():
+        # Importing setuptools puts its own copies of packages on the path, which nobody else imports.
+        if (name := found.metadata["Name"]) and VENDORED not in Path(str(found.locate_file(""))).parts:
+            packages.setdefault(name, found.version)  # of two the first is the one that is imported
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

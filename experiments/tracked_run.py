@@ -101,11 +101,14 @@ def span_ms(store: Store, run: Run, error: dict[str, Any] | None = None) -> tupl
 
 
 def _made_on(store: Store, run: Run) -> dict[str, Any]:
-    """The environment of the last finished stage, as it was recorded; of stages made before that was, today's."""
+    """The environment of the last finished stage, as it was recorded; of stages made before that was, this machine's.
+
+    How many threads and which accelerator they had is then not known: this process' own say nothing of it.
+    """
     for stage, key in reversed(run.stage_keys.items()):
         if store.is_done(stage, key) and isinstance(found := store.read(stage, key, ENVIRONMENT), dict) and found:
             return found
-    return stage_environment()
+    return {**stage_environment(), "threads": None, "gpu": None}
 
 
 def _tags(plan: Plan, run: Run, key: str, error: dict[str, Any] | None, made_on: dict[str, Any]) -> dict[str, Any]:

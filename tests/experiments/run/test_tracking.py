@@ -111,7 +111,10 @@ def test_mlflow_rebuilt_from_nothing_equals_the_first(runs, tmp_path):
     client = open_client(runs)
     second = content(client, synced.experiment_id, tmp_path / "copies")
     assert len(first) == 4
-    assert first == second
+    assert first.keys() == second.keys()
+    for key, run in first.items():
+        for part, held in run.items():
+            assert held == second[key][part], f"{part} of {key}"
     tags = [dict(e.tags) for e in (client.get_experiment_by_name("tiny"), experiment)]
     notes = [own.pop("mlflow.note.content").partition("\n[Report](") for own in tags]
     assert notes[0][0] == notes[1][0]
